@@ -1,0 +1,58 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// libtorch is opened at run time (see Sources/CTorch/include/CTorch.h), so no target here needs linker flags and
+// the libraries can be used by any other package. `scripts/bootstrap` fetches it into the folder `libtorch/`.
+
+let package = Package(
+  name: "distill",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "distill", targets: ["distill"]),
+    .library(name: "Distillation", targets: ["Distillation"]),
+    .library(name: "DistillRecipes", targets: ["DistillRecipes"]),
+    .library(name: "DistillModels", targets: ["DistillModels"]),
+    .library(name: "TorchNN", targets: ["Torch", "TorchNN", "TorchOptim"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+  ],
+  targets: [
+    .target(
+      name: "CTorch",
+      exclude: ["bridge"],
+      cSettings: [.define("DISTILL_PACKAGE_DIRECTORY", to: "\"\(Context.packageDirectory)\"")]
+    ),
+    .systemLibrary(
+      name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"]), .brew(["libpng"])]),
+    .systemLibrary(
+      name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"]), .brew(["jpeg-turbo"])]),
+    .systemLibrary(
+      name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+    .target(name: "Torch", dependencies: ["CTorch"]),
+    .target(name: "TorchNN", dependencies: ["Torch"]),
+    .target(name: "TorchOptim", dependencies: ["Torch", "TorchNN"]),
+    .systemLibrary(
+      name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl"])]),
+    .target(name: "DistillData", dependencies: ["Torch", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"]),
+    .target(name: "DistillModels", dependencies: ["Torch", "TorchNN"]),
+    .target(name: "Distillation", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData"]),
+    .target(
+      name: "DistillRecipes",
+      dependencies: ["Distillation", "DistillModels", .product(name: "Yams", package: "Yams")]),
+    .executableTarget(
+      name: "distill",
+      dependencies: ["Torch", "DistillRecipes", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+  ],
+  swiftLanguageModes: [.v6]
+)
+
+// The same settings for every Swift target of ours; in continuous integration a warning is an error.
+for target in package.targets where ![.system, .plugin].contains(target.type) && target.name != "CTorch" {
+  var settings = target.swiftSettings ?? []
+  settings.append(.enableUpcomingFeature("ExistentialAny"))
+  settings.append(.enableUpcomingFeature("MemberImportVisibility"))
+  if Context.environment["CI"] == "true" { settings.append(.treatAllWarnings(as: .error)) }
+  target.swiftSettings = settings
+}

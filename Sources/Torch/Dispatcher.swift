@@ -1,0 +1,280 @@
+import CTorch
+
+/// One of libtorch's operators, looked up by its schema name the first time that it is used.
+struct Operator: @unchecked Sendable {
+  let name: String
+  private let handle: Result<ct_operator_ref, TorchError>
+
+  init(_ name: String, overload: String = "") {
+    self.name = name
+    self.handle = Result {
+      var found: ct_operator_ref?
+      try Bridge.call(name) { $0.operator_find(name, overload, &found, $1) }
+      return found!  // swift-format-ignore: NeverForceUnwrap
+    }.mapError { error in
+      error as? TorchError ?? TorchError(operation: name, message: "\(error)")
+    }
+  }
+
+  fileprivate var reference: ct_operator_ref {
+    @inline(__always) get throws { try handle.get() }
+  }
+}
+
+/// A value that can be handed to an operator.
+protocol OperatorArgument {
+  func push(to frame: inout ArgumentFrame)
+}
+
+/// The arguments of one call, laid out on the stack; lists that do not fit there are on the heap until the call ends.
+struct ArgumentFrame {
+  static let valueCapacity = 40
+  static let numberCapacity = 48
+
+  fileprivate let values: UnsafeMutableBufferPointer<ct_value>
+  fileprivate let numbers: UnsafeMutableBufferPointer<Int64>
+  fileprivate var count = 0
+  private var numberCount = 0
+  private var heap: [UnsafeMutableRawPointer] = []
+  /// The tensors among the arguments, for the error message; gathered only when a call failed.
+  fileprivate var tensorReferences: [ct_tensor_ref] {
+    values.prefix(count).filter { $0.tag == CT_TENSOR }.map { ct_tensor_ref($0.pointer!) }  // swift-format-ignore
+  }
+
+  fileprivate init(values: UnsafeMutableBufferPointer<ct_value>, numbers: UnsafeMutableBufferPointer<Int64>) {
+    self.values = values
+    self.numbers = numbers
+  }
+
+  @inline(__always)
+  mutating func push(_ value: ct_value) {
+    values[count] = value
+    count += 1
+  }
+
+  /// Room for `count` eight-byte elements that stays valid until the call ends.
+  private mutating func room(_ count: Int) -> UnsafeMutableRawPointer {
+    if numberCount + count <= Self.numberCapacity, let base = numbers.baseAddress {
+      defer { numberCount += count }
+      return UnsafeMutableRawPointer(base + numberCount)
+    }
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: max(8, count * 8), alignment: 8)
+    heap.append(memory)
+    return memory
+  }
+
+  mutating func pushList<Element: BitwiseCopyable>(_ tag: ct_tag, _ elements: some Collection<Element>) {
+    let memory = room(elements.count)
+    let typed = memory.bindMemory(to: Element.self, capacity: elements.count)
+    for (index, element) in elements.enumerated() { typed[index] = element }
+    push(ct_value(tag: tag, integer: Int64(elements.count), real: 0, pointer: UnsafeRawPointer(memory)))
+  }
+
+  mutating func pushString(_ text: String) {
+    let bytes = Array(text.utf8CString)
+    let memory = room((bytes.count + 7) / 8)
+    bytes.withUnsafeBytes { memory.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }  // swift-format-ignore
+    push(ct_value(tag: CT_STRING, integer: 0, real: 0, pointer: UnsafeRawPointer(memory)))
+  }
+
+  fileprivate func release() {
+    for memory in heap { memory.deallocate() }
+  }
+}
+
+extension Tensor: OperatorArgument {
+  @inline(__always)
+  func push(to frame: inout ArgumentFrame) {
+    frame.push(ct_value(tag: CT_TENSOR, integer: 0, real: 0, pointer: UnsafeRawPointer(reference)))
+  }
+}
+
+extension Int: OperatorArgument {
+  @inline(__always)
+  func push(to frame: inout ArgumentFrame) {
+    frame.push(ct_value(tag: CT_INT, integer: Int64(self), real: 0, pointer: nil))
+  }
+}
+
+extension Double: OperatorArgument {
+  @inline(__always)
+  func push(to frame: inout ArgumentFrame) {
+    frame.push(ct_value(tag: CT_DOUBLE, integer: 0, real: self, pointer: nil))
+  }
+}
+
+extension Bool: OperatorArgument {
+  @inline(__always)
+  func push(to frame: inout ArgumentFrame) {
+    frame.push(ct_value(tag: CT_BOOL, integer: self ? 1 : 0, real: 0, pointer: nil))
+  }
+}
+
+extension DType: OperatorArgument {
+  func push(to frame: inout ArgumentFrame) { Int(rawValue).push(to: &frame) }
+}
+
+extension MemoryFormat: OperatorArgument {
+  func push(to frame: inout ArgumentFrame) { Int(rawValue).push(to: &frame) }
+}
+
+extension Device: OperatorArgument {
+  func push(to frame: inout ArgumentFrame) { frame.pushString(kind == .cuda ? "cuda:\(index)" : "\(kind)") }
+}
+
+extension String: OperatorArgument {
+  func push(to frame: inout ArgumentFrame) { frame.pushString(self) }
+}
+
+extension RandomStream: OperatorArgument {
+  func push(to frame: inout ArgumentFrame) {
+    frame.push(ct_value(tag: CT_GENERATOR, integer: 0, real: 0, pointer: UnsafeRawPointer(reference)))
+  }
+}
+
+extension Optional: OperatorArgument where Wrapped: OperatorArgument {
+  @inline(__always)
+  func push(to frame: inout ArgumentFrame) {
+    if let self {
+      self.push(to: &frame)
+    } else {
+      frame.push(ct_value(tag: CT_NONE, integer: 0, real: 0, pointer: nil))
+    }
+  }
+}
+
+extension Array: OperatorArgument where Element: OperatorListElement {
+  func push(to frame: inout ArgumentFrame) { Element.push(self, to: &frame) }
+}
+
+/// What a list handed to an operator can hold.
+protocol OperatorListElement {
+  static func push(_ elements: [Self], to frame: inout ArgumentFrame)
+}
+
+extension Int: OperatorListElement {
+  static func push(_ elements: [Int], to frame: inout ArgumentFrame) { frame.pushList(CT_INT_LIST, elements) }
+}
+
+extension Double: OperatorListElement {
+  static func push(_ elements: [Double], to frame: inout ArgumentFrame) { frame.pushList(CT_DOUBLE_LIST, elements) }
+}
+
+extension Tensor: OperatorListElement {
+  static func push(_ elements: [Tensor], to frame: inout ArgumentFrame) {
+    frame.pushList(CT_TENSOR_LIST, elements.map { Optional($0.reference) })
+  }
+}
+
+extension Optional: OperatorListElement where Wrapped == Tensor {
+  static func push(_ elements: [Tensor?], to frame: inout ArgumentFrame) {
+    frame.pushList(CT_TENSOR_LIST, elements.map { $0?.reference })
+  }
+}
+
+/// The one way by which this module calls libtorch's operators: by schema, through the dispatcher, so that autograd,
+/// autocast and every device work as they do from Python. Arguments are given in the order of the operator's
+/// schema; the ones left out at the end take its defaults.
+enum Dispatcher {
+  private static let resultCapacity = 8
+
+  /// Calls an operator that gives one tensor.
+  @inline(__always)
+  static func call<each Argument: OperatorArgument>(
+    _ op: Operator, _ arguments: repeat each Argument
+  ) throws -> Tensor {
+    try invoke(op, repeat each arguments) { results in
+      try tensor(results.first ?? ct_value(), op) ?? missing(op)
+    }
+  }
+
+  /// Calls an operator that gives several values, and returns the tensors among them; nil where a value is none.
+  static func callTuple<each Argument: OperatorArgument>(
+    _ op: Operator, _ arguments: repeat each Argument
+  ) throws -> [Tensor?] {
+    try invoke(op, repeat each arguments) { results in try results.map { try tensor($0, op) } }
+  }
+
+  /// Calls an operator that gives a list of tensors.
+  static func callList<each Argument: OperatorArgument>(
+    _ op: Operator, _ arguments: repeat each Argument
+  ) throws -> [Tensor] {
+    try invoke(op, repeat each arguments) { results in
+      guard let value = results.first, value.tag == CT_TENSOR_LIST, let pointer = value.pointer else {
+        return try missing(op)
+      }
+      defer { Bridge.opened.free(UnsafeMutableRawPointer(mutating: pointer)) }
+      let references = pointer.assumingMemoryBound(to: ct_tensor_ref.self)
+      return (0..<Int(value.integer)).map { Tensor(owning: references[$0]) }
+    }
+  }
+
+  /// Calls an operator for its effect, or for one number.
+  @discardableResult
+  static func callNumber<each Argument: OperatorArgument>(
+    _ op: Operator, _ arguments: repeat each Argument
+  ) throws -> Double {
+    try invoke(op, repeat each arguments) { results in
+      guard let value = results.first else { return 0 }
+      switch value.tag {
+      case CT_INT, CT_BOOL: return Double(value.integer)
+      case CT_DOUBLE: return value.real
+      default:
+        release(value)
+        return 0
+      }
+    }
+  }
+
+  private static func missing<Value>(_ op: Operator) throws -> Value {
+    throw TorchError(operation: op.name, message: "gave no result of the expected kind")
+  }
+
+  @inline(__always)
+  private static func tensor(_ value: ct_value, _ op: Operator) throws -> Tensor? {
+    guard value.tag == CT_TENSOR, let pointer = value.pointer else { return nil }
+    return Tensor(owning: ct_tensor_ref(pointer))
+  }
+
+  private static func release(_ value: ct_value) {
+    guard let pointer = value.pointer else { return }
+    switch value.tag {
+    case CT_TENSOR: Bridge.opened.tensor_release(ct_tensor_ref(pointer))
+    case CT_TENSOR_LIST:
+      let references = pointer.assumingMemoryBound(to: ct_tensor_ref.self)
+      for index in 0..<Int(value.integer) { Bridge.opened.tensor_release(references[index]) }
+      Bridge.opened.free(UnsafeMutableRawPointer(mutating: pointer))
+    default: Bridge.opened.free(UnsafeMutableRawPointer(mutating: pointer))
+    }
+  }
+
+  @inline(__always)
+  private static func invoke<Value, each Argument: OperatorArgument>(
+    _ op: Operator, _ arguments: repeat each Argument,
+    results read: (UnsafeMutableBufferPointer<ct_value>.SubSequence) throws -> Value
+  ) throws -> Value {
+    let functions = try Bridge.functions
+    let reference = try op.reference
+    return try withUnsafeTemporaryAllocation(of: ct_value.self, capacity: ArgumentFrame.valueCapacity + resultCapacity) {
+      values in
+      try withUnsafeTemporaryAllocation(of: Int64.self, capacity: ArgumentFrame.numberCapacity) { numbers in
+        var frame = ArgumentFrame(values: values, numbers: numbers)
+        repeat (each arguments).push(to: &frame)
+        defer { frame.release() }
+        let results = UnsafeMutableBufferPointer(rebasing: values[ArgumentFrame.valueCapacity...])
+        var resultCount: Int32 = 0
+        var message: UnsafeMutablePointer<CChar>?
+        let status = functions.operator_call(
+          reference, values.baseAddress, Int32(frame.count), results.baseAddress, Int32(resultCapacity), &resultCount,
+          &message)
+        guard status == 0 else {
+          let tensors = frame.tensorReferences.map { Tensor(owning: functions.tensor_retain($0)!) }
+          throw Bridge.error(op.name, message, functions, tensors)
+        }
+        // Everything given must outlive the call: the frame holds plain pointers.
+        repeat withExtendedLifetime(each arguments) {}
+        return try read(results[..<Int(resultCount)])
+      }
+    }
+  }
+}

@@ -1,0 +1,108 @@
+extension Operator {
+  fileprivate static let add = Operator("aten::add", overload: "Tensor")
+  fileprivate static let addScalar = Operator("aten::add", overload: "Scalar")
+  fileprivate static let subtract = Operator("aten::sub", overload: "Tensor")
+  fileprivate static let subtractScalar = Operator("aten::sub", overload: "Scalar")
+  fileprivate static let subtractFrom = Operator("aten::rsub", overload: "Scalar")
+  fileprivate static let multiply = Operator("aten::mul", overload: "Tensor")
+  fileprivate static let multiplyScalar = Operator("aten::mul", overload: "Scalar")
+  fileprivate static let divide = Operator("aten::div", overload: "Tensor")
+  fileprivate static let divideScalar = Operator("aten::div", overload: "Scalar")
+  fileprivate static let reciprocal = Operator("aten::reciprocal")
+  fileprivate static let negate = Operator("aten::neg")
+  fileprivate static let exponential = Operator("aten::exp")
+  fileprivate static let logarithm = Operator("aten::log")
+  fileprivate static let squareRoot = Operator("aten::sqrt")
+  fileprivate static let absolute = Operator("aten::abs")
+  fileprivate static let power = Operator("aten::pow", overload: "Tensor_Scalar")
+  fileprivate static let clamp = Operator("aten::clamp")
+  fileprivate static let minimum = Operator("aten::minimum")
+  fileprivate static let maximum = Operator("aten::maximum")
+  fileprivate static let logAddExp = Operator("aten::logaddexp")
+  fileprivate static let addInPlace = Operator("aten::add_", overload: "Tensor")
+  fileprivate static let multiplyInPlace = Operator("aten::mul_", overload: "Scalar")
+  fileprivate static let multiplyTensorInPlace = Operator("aten::mul_", overload: "Tensor")
+  fileprivate static let equal = Operator("aten::eq", overload: "Tensor")
+  fileprivate static let equalScalar = Operator("aten::eq", overload: "Scalar")
+  fileprivate static let notEqualScalar = Operator("aten::ne", overload: "Scalar")
+  fileprivate static let greater = Operator("aten::gt", overload: "Tensor")
+  fileprivate static let greaterScalar = Operator("aten::gt", overload: "Scalar")
+  fileprivate static let greaterOrEqualScalar = Operator("aten::ge", overload: "Scalar")
+  fileprivate static let lessScalar = Operator("aten::lt", overload: "Scalar")
+  fileprivate static let and = Operator("aten::logical_and")
+  fileprivate static let not = Operator("aten::logical_not")
+  fileprivate static let isFinite = Operator("aten::isfinite")
+  fileprivate static let choose = Operator("aten::where", overload: "self")
+  fileprivate static let maskedFill = Operator("aten::masked_fill", overload: "Scalar")
+}
+
+// Element-wise; shapes are broadcast as in NumPy.
+extension Tensor {
+  public static func + (left: Tensor, right: Tensor) throws -> Tensor { try Dispatcher.call(.add, left, right) }
+  public static func + (left: Tensor, right: Double) throws -> Tensor { try Dispatcher.call(.addScalar, left, right) }
+  public static func + (left: Double, right: Tensor) throws -> Tensor { try right + left }
+  public static func - (left: Tensor, right: Tensor) throws -> Tensor { try Dispatcher.call(.subtract, left, right) }
+  public static func - (left: Tensor, right: Double) throws -> Tensor {
+    try Dispatcher.call(.subtractScalar, left, right)
+  }
+  public static func - (left: Double, right: Tensor) throws -> Tensor {
+    try Dispatcher.call(.subtractFrom, right, left)
+  }
+  public static func * (left: Tensor, right: Tensor) throws -> Tensor { try Dispatcher.call(.multiply, left, right) }
+  public static func * (left: Tensor, right: Double) throws -> Tensor {
+    try Dispatcher.call(.multiplyScalar, left, right)
+  }
+  public static func * (left: Double, right: Tensor) throws -> Tensor { try right * left }
+  public static func / (left: Tensor, right: Tensor) throws -> Tensor { try Dispatcher.call(.divide, left, right) }
+  public static func / (left: Tensor, right: Double) throws -> Tensor {
+    try Dispatcher.call(.divideScalar, left, right)
+  }
+  public static func / (left: Double, right: Tensor) throws -> Tensor {
+    try Dispatcher.call(.reciprocal, right) * left
+  }
+  public static prefix func - (tensor: Tensor) throws -> Tensor { try Dispatcher.call(.negate, tensor) }
+
+  public func exponential() throws -> Tensor { try Dispatcher.call(.exponential, self) }
+  /// The natural logarithm.
+  public func logarithm() throws -> Tensor { try Dispatcher.call(.logarithm, self) }
+  public func squareRoot() throws -> Tensor { try Dispatcher.call(.squareRoot, self) }
+  public func absolute() throws -> Tensor { try Dispatcher.call(.absolute, self) }
+  public func squared() throws -> Tensor { try Dispatcher.call(.multiply, self, self) }
+  public func power(_ exponent: Double) throws -> Tensor { try Dispatcher.call(.power, self, exponent) }
+  public func clamped(from lower: Double? = nil, to upper: Double? = nil) throws -> Tensor {
+    try Dispatcher.call(.clamp, self, lower, upper)
+  }
+  public func minimum(_ other: Tensor) throws -> Tensor { try Dispatcher.call(.minimum, self, other) }
+  public func maximum(_ other: Tensor) throws -> Tensor { try Dispatcher.call(.maximum, self, other) }
+  /// log(exp(self) + exp(other)), without overflow.
+  public func logAddExp(_ other: Tensor) throws -> Tensor { try Dispatcher.call(.logAddExp, self, other) }
+
+  /// Adds `scale · other` to this tensor, in place.
+  public func add(_ other: Tensor, scale: Double = 1) throws { _ = try Dispatcher.call(.addInPlace, self, other, scale) }
+  /// Multiplies every element of this tensor, in place.
+  public func multiply(by factor: Double) throws { _ = try Dispatcher.call(.multiplyInPlace, self, factor) }
+  /// Multiplies this tensor element by element, in place.
+  public func multiply(by other: Tensor) throws { _ = try Dispatcher.call(.multiplyTensorInPlace, self, other) }
+}
+
+// Comparisons give tensors of `bool`.
+extension Tensor {
+  public func equals(_ other: Tensor) throws -> Tensor { try Dispatcher.call(.equal, self, other) }
+  public func equals(_ value: Double) throws -> Tensor { try Dispatcher.call(.equalScalar, self, value) }
+  public func differs(from value: Double) throws -> Tensor { try Dispatcher.call(.notEqualScalar, self, value) }
+  public func isGreater(than other: Tensor) throws -> Tensor { try Dispatcher.call(.greater, self, other) }
+  public func isGreater(than value: Double) throws -> Tensor { try Dispatcher.call(.greaterScalar, self, value) }
+  public func isAtLeast(_ value: Double) throws -> Tensor { try Dispatcher.call(.greaterOrEqualScalar, self, value) }
+  public func isLess(than value: Double) throws -> Tensor { try Dispatcher.call(.lessScalar, self, value) }
+  public func and(_ other: Tensor) throws -> Tensor { try Dispatcher.call(.and, self, other) }
+  public func not() throws -> Tensor { try Dispatcher.call(.not, self) }
+  public func isFinite() throws -> Tensor { try Dispatcher.call(.isFinite, self) }
+  /// Where this tensor of `bool` is true the elements of `first`, elsewhere those of `second`.
+  public func choose(_ first: Tensor, _ second: Tensor) throws -> Tensor {
+    try Dispatcher.call(.choose, self, first, second)
+  }
+  /// A copy with `value` where `mask` is true.
+  public func masked(where mask: Tensor, with value: Double) throws -> Tensor {
+    try Dispatcher.call(.maskedFill, self, mask, value)
+  }
+}

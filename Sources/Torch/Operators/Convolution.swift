@@ -1,0 +1,50 @@
+extension Operator {
+  fileprivate static let convolution = Operator("aten::convolution")
+  fileprivate static let maxPool2d = Operator("aten::max_pool2d")
+  fileprivate static let avgPool2d = Operator("aten::avg_pool2d")
+  fileprivate static let adaptiveAvgPool2d = Operator("aten::adaptive_avg_pool2d")
+  fileprivate static let maxPool1d = Operator("aten::max_pool1d")
+  fileprivate static let avgPool1d = Operator("aten::avg_pool1d")
+  fileprivate static let adaptiveAvgPool1d = Operator("aten::adaptive_avg_pool1d")
+}
+
+/// Convolution over one or two dimensions, after the rank of `weight`.
+///
+/// - Parameters:
+///   - input: `[N, C, L]` or `[N, C, H, W]`
+///   - weight: `[out, C / groups, kernel]` or `[out, C / groups, kernel, kernel]`
+///   - bias: `[out]`
+///   - stride: one number per dimension, as for `padding` and `dilation`
+public func convolution(
+  _ input: Tensor, weight: Tensor, bias: Tensor?, stride: [Int], padding: [Int], dilation: [Int], groups: Int
+) throws -> Tensor {
+  try Dispatcher.call(
+    .convolution, input, weight, bias, stride, padding, dilation, false, stride.map { _ in 0 }, groups)
+}
+
+extension Tensor {
+  /// The maximum of each window of a `[N, C, H, W]` tensor.
+  public func maxPool2d(_ kernel: [Int], stride: [Int], padding: [Int]) throws -> Tensor {
+    try Dispatcher.call(.maxPool2d, self, kernel, stride, padding)
+  }
+  /// The mean of each window of a `[N, C, H, W]` tensor.
+  public func avgPool2d(_ kernel: [Int], stride: [Int], padding: [Int]) throws -> Tensor {
+    try Dispatcher.call(.avgPool2d, self, kernel, stride, padding)
+  }
+  /// The means of equal parts of a `[N, C, H, W]` tensor: `[N, C, output[0], output[1]]`.
+  public func adaptiveAvgPool2d(_ output: [Int]) throws -> Tensor {
+    try Dispatcher.call(.adaptiveAvgPool2d, self, output)
+  }
+  /// The maximum of each window of a `[N, C, L]` tensor.
+  public func maxPool1d(_ kernel: Int, stride: Int, padding: Int) throws -> Tensor {
+    try Dispatcher.call(.maxPool1d, self, [kernel], [stride], [padding])
+  }
+  /// The mean of each window of a `[N, C, L]` tensor.
+  public func avgPool1d(_ kernel: Int, stride: Int, padding: Int) throws -> Tensor {
+    try Dispatcher.call(.avgPool1d, self, [kernel], [stride], [padding])
+  }
+  /// The means of equal parts of a `[N, C, L]` tensor: `[N, C, output]`.
+  public func adaptiveAvgPool1d(_ output: Int) throws -> Tensor {
+    try Dispatcher.call(.adaptiveAvgPool1d, self, [output])
+  }
+}

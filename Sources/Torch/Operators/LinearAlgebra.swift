@@ -1,0 +1,36 @@
+extension Operator {
+  fileprivate static let matmul = Operator("aten::matmul")
+  fileprivate static let linear = Operator("aten::linear")
+  fileprivate static let attention = Operator("aten::scaled_dot_product_attention")
+}
+
+extension Tensor {
+  /// The matrix product, over the last two dimensions.
+  public func matmul(_ other: Tensor) throws -> Tensor { try Dispatcher.call(.matmul, self, other) }
+}
+
+/// x Wᵀ + b.
+///
+/// - Parameters:
+///   - input: `[..., in]`
+///   - weight: `[out, in]`
+///   - bias: `[out]`
+/// - Returns: `[..., out]`
+public func linear(_ input: Tensor, weight: Tensor, bias: Tensor?) throws -> Tensor {
+  try Dispatcher.call(.linear, input, weight, bias)
+}
+
+/// softmax(Q Kᵀ / √d + mask) V.
+///
+/// - Parameters:
+///   - query: `[N, heads, L, d]`
+///   - key: `[N, heads, S, d]`
+///   - value: `[N, heads, S, d]`
+///   - mask: `[N, heads, L, S]` or a shape that broadcasts to it: true (or 0) where attention is allowed, false (or −∞)
+///     where it is not
+/// - Returns: `[N, heads, L, d]`
+public func scaledDotProductAttention(
+  query: Tensor, key: Tensor, value: Tensor, mask: Tensor? = nil, isCausal: Bool = false
+) throws -> Tensor {
+  try Dispatcher.call(.attention, query, key, value, mask, 0.0, isCausal)
+}

@@ -1,0 +1,19 @@
+import CTorch
+
+/// libtorch on this machine.
+public enum TorchRuntime {
+  /// libtorch's version, such as `2.13.0`.
+  public static var version: String {
+    get throws { try Bridge.functions.torch_version().map { String(cString: $0) } ?? "" }
+  }
+
+  /// How many threads one operator may use.
+  public static var threadCount: Int {
+    get throws { Int(try Bridge.functions.thread_count()) }
+  }
+
+  public static func setThreadCount(_ count: Int) throws {
+    guard count >= 1 else { throw TorchError(operation: "threads", message: "\(count) threads cannot be used") }
+    try Bridge.functions.set_thread_count(Int32(count))
+  }
+}

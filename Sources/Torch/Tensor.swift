@@ -1,0 +1,79 @@
+import CTorch
+
+/// A multi-dimensional array of numbers on a device, with the history that gradients need.
+///
+/// A tensor is a reference: copies of the reference share the numbers. Operators give new tensors, except those
+/// whose names are plain verbs (`copy(from:)`, `fill(_:)`, `add(_:scale:)`), which change the tensor in place.
+///
+/// Tensors are not `Sendable`: libtorch's in-place operators and autograd are not safe to use from two threads at once.
+public final class Tensor {
+  let reference: ct_tensor_ref
+
+  /// Takes over a reference that the bridge gave.
+  init(owning reference: ct_tensor_ref) { self.reference = reference }
+
+  deinit { Bridge.opened.tensor_release(reference) }
+
+  var info: ct_tensor_info {
+    var info = ct_tensor_info()
+    var message: UnsafeMutablePointer<CChar>?
+    if Bridge.opened.tensor_info(reference, &info, &message) != 0 { Bridge.opened.free(message) }
+    return info
+  }
+
+  /// The size of each dimension.
+  public var shape: [Int] {
+    let info = info
+    return withUnsafeBytes(of: info.sizes) { bytes in
+      bytes.bindMemory(to: Int64.self).prefix(Int(info.dimensions)).map { Int($0) }
+    }
+  }
+
+  /// The distance, in elements, between neighbours along each dimension.
+  public var strides: [Int] {
+    let info = info
+    return withUnsafeBytes(of: info.strides) { bytes in
+      bytes.bindMemory(to: Int64.self).prefix(Int(info.dimensions)).map { Int($0) }
+    }
+  }
+
+  /// The number of dimensions.
+  public var rank: Int { Int(info.dimensions) }
+
+  /// The number of elements.
+  public var count: Int { Int(info.count) }
+
+  public var dtype: DType { DType(rawValue: info.dtype) ?? .float32 }
+
+  public var device: Device {
+    let info = info
+    return Device(Device.Kind(rawValue: info.device) ?? .cpu, index: Int(info.device_index))
+  }
+
+  /// Whether the elements lie in memory in row-major order without gaps.
+  public var isContiguous: Bool { info.contiguous }
+
+  /// The size of one dimension; a negative number counts from the end.
+  public func size(_ dimension: Int) -> Int {
+    let shape = shape
+    return shape[dimension < 0 ? shape.count + dimension : dimension]
+  }
+}
+
+/// How the elements of a `[N, C, H, W]` tensor lie in memory. The raw value is libtorch's number (`c10::MemoryFormat`).
+public enum MemoryFormat: Int32, Sendable {
+  case contiguous = 0
+  case preserve = 1
+  /// The channels of one pixel lie side by side, which suits convolutions on most processors.
+  case channelsLast = 2
+}
+
+extension Tensor: CustomStringConvertible {
+  /// The shape, the element type, and the first elements.
+  public var description: String {
+    let head = "Tensor(\(shape), \(dtype)\(device == .cpu ? "" : ", \(device)"))"
+    guard let values = try? detached().flattened().sliced(0, from: 0, to: min(count, 8)).doubles() else { return head }
+    let shown = values.map { dtype.isFloatingPoint ? "\(Float($0))" : "\(Int($0))" }.joined(separator: ", ")
+    return "\(head) [\(shown)\(count > 8 ? ", …" : "")]"
+  }
+}

@@ -1,0 +1,67 @@
+import Torch
+
+/// A layer that can say how many multiplications (each with its addition) one call costs.
+public protocol MultiplyAddCounting: Module {
+  /// - Parameters:
+  ///   - input: the shape of what came in, batch included
+  ///   - output: the shape of what went out
+  func multiplyAdds(input: [Int], output: [Int]) -> Int
+}
+
+/// What a model is made of, and what one input costs.
+public struct ModelSummary: Sendable, Codable {
+  public struct Row: Sendable, Codable {
+    public var path: String
+    public var kind: String
+    public var outputShape: [Int]
+    public var parameters: Int
+    public var multiplyAdds: Int
+  }
+
+  /// The layers without layers inside, in the order in which they were called.
+  public var rows: [Row]
+  public var parameters: Int
+  /// Bytes of parameters and buffers.
+  public var bytes: Int
+  /// For one input.
+  public var multiplyAdds: Int
+}
+
+extension Layer {
+  /// Runs the model once, in evaluation mode, on zeros of the shape of one input, such as `[1, 28, 28]`, and says what
+  /// it is made of.
+  public func summary(inputShape: [Int]) throws -> ModelSummary {
+    let modules = namedModules
+    let paths = Dictionary(modules.map { (ObjectIdentifier($0.module), $0.path) }) { first, _ in first }
+    let recorder = SummaryRecorder(paths: paths)
+    let device = parameters.first?.device ?? .cpu
+    try withMode(training: false) {
+      try withoutGradient {
+        let input = try Tensor.zeros([1] + inputShape, device: device)
+        _ = try Recorder.$current.withValue(recorder) { try self(input) }
+      }
+    }
+    return ModelSummary(
+      rows: recorder.rows, parameters: parameterCount,
+      bytes: state.reduce(0) { $0 + $1.tensor.count * $1.tensor.dtype.byteCount },
+      multiplyAdds: recorder.rows.reduce(0) { $0 + $1.multiplyAdds })
+  }
+}
+
+private final class SummaryRecorder: Recorder, @unchecked Sendable {
+  let paths: [ObjectIdentifier: String]
+  var rows: [ModelSummary.Row] = []
+
+  init(paths: [ObjectIdentifier: String]) { self.paths = paths }
+
+  override func record(_ module: any Module, input: Tensor, output: Tensor) {
+    let counting = module as? any MultiplyAddCounting
+    guard counting != nil || module.namedModules.count == 1 else { return }
+    let shape = Array(output.shape.dropFirst())
+    rows.append(
+      ModelSummary.Row(
+        path: paths[ObjectIdentifier(module)] ?? "", kind: "\(type(of: module))", outputShape: shape,
+        parameters: module.parameterCount,
+        multiplyAdds: counting?.multiplyAdds(input: input.shape, output: output.shape) ?? 0))
+  }
+}

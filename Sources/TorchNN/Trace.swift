@@ -1,0 +1,131 @@
+import Torch
+
+/// A place in a model whose activations are wanted: the input or the output of the module at a path.
+public struct Tap: Hashable, Sendable, CustomStringConvertible {
+  public enum Side: String, Sendable, Codable, CaseIterable {
+    case input
+    case output
+  }
+
+  /// The module's path, such as `layer3` or `layer1.0.conv2`; empty for the model itself.
+  public var path: String
+  public var side: Side
+
+  public init(_ path: String, _ side: Side = .output) {
+    self.path = path
+    self.side = side
+  }
+
+  public var description: String { side == .output ? path : "\(path):input" }
+}
+
+/// What a model gave for a batch: its output, and the activations at the taps.
+public struct Trace {
+  /// The model's output, for a classifier the logits `[N, C]`.
+  public var output: Tensor
+  public var activations: [Tap: Tensor]
+
+  public init(output: Tensor, activations: [Tap: Tensor] = [:]) {
+    self.output = output
+    self.activations = activations
+  }
+
+  /// - Throws: `TapError` when nothing was recorded there.
+  public func activation(at tap: Tap) throws -> Tensor {
+    guard let tensor = activations[tap] else {
+      throw TapError(path: tap.path, suggestions: closest(to: tap.path, in: activations.keys.map(\.path)))
+    }
+    return tensor
+  }
+}
+
+/// A tap that matches no module, or a module that the model did not call.
+public struct TapError: Error, CustomStringConvertible, Sendable {
+  public var path: String
+  public var suggestions: [String]
+
+  public var description: String {
+    let hint = suggestions.isEmpty ? "" : ". Near it: \(suggestions.joined(separator: ", "))"
+    return "no module '\(path)' gave an activation\(hint)"
+  }
+}
+
+extension Layer {
+  /// Computes the output for `input` and records the activations at `taps` on the way. A module that is called several
+  /// times leaves the activation of its last call.
+  ///
+  /// - Throws: `TapError` when a tap matches no module, with near matches, or matches one that was not called.
+  public func trace(_ input: Tensor, taps: [Tap] = []) throws -> Trace {
+    guard !taps.isEmpty else { return Trace(output: try self(input)) }
+    let recorder = TapRecorder(wanted: try resolve(taps))
+    let output = try Recorder.$current.withValue(recorder) { try self(input) }
+    for tap in taps where recorder.activations[tap] == nil {
+      throw TapError(path: tap.path, suggestions: [])
+    }
+    return Trace(output: output, activations: recorder.activations)
+  }
+
+  /// The modules that taps point to.
+  ///
+  /// - Throws: `TapError` for the first tap that matches no module.
+  public func resolve(_ taps: [Tap]) throws -> [ObjectIdentifier: [Tap]] {
+    let modules = namedModules
+    var wanted: [ObjectIdentifier: [Tap]] = [:]
+    for tap in taps {
+      guard let found = modules.first(where: { $0.path == tap.path }) else {
+        throw TapError(path: tap.path, suggestions: closest(to: tap.path, in: modules.map(\.path)))
+      }
+      wanted[ObjectIdentifier(found.module), default: []].append(tap)
+    }
+    return wanted
+  }
+}
+
+/// Sees every call of a layer inside `Recorder.$current.withValue`.
+class Recorder: @unchecked Sendable {
+  // A recorder lives on the thread of the scope that put it in force.
+  @TaskLocal static var current: Recorder?
+
+  func record(_ module: any Module, input: Tensor, output: Tensor) throws {}
+}
+
+private final class TapRecorder: Recorder, @unchecked Sendable {
+  let wanted: [ObjectIdentifier: [Tap]]
+  var activations: [Tap: Tensor] = [:]
+
+  init(wanted: [ObjectIdentifier: [Tap]]) { self.wanted = wanted }
+
+  override func record(_ module: any Module, input: Tensor, output: Tensor) {
+    for tap in wanted[ObjectIdentifier(module)] ?? [] {
+      activations[tap] = tap.side == .input ? input : output
+    }
+  }
+}
+
+/// The names most like `name`, best first: those that contain it or are at most a third of its length in edits away.
+public func closest(to name: String, in candidates: [String], limit: Int = 3) -> [String] {
+  let scored = Set(candidates).filter { !$0.isEmpty }.map { candidate in
+    (candidate, editDistance(name.lowercased(), candidate.lowercased()))
+  }
+  let near = scored.filter { candidate, distance in
+    distance <= max(2, name.count / 3) || (name.count >= 3 && candidate.contains(name))
+  }
+  return near.sorted { ($0.1, $0.0) < ($1.1, $1.0) }.prefix(limit).map(\.0)
+}
+
+/// Levenshtein's distance, with a swap of neighbours counted as one edit.
+private func editDistance(_ first: String, _ second: String) -> Int {
+  let first = Array(first)
+  let second = Array(second)
+  var rows = [[Int]](repeating: [Int](repeating: 0, count: second.count + 1), count: first.count + 1)
+  for i in 0...first.count { rows[i][0] = i }
+  for j in 0...second.count { rows[0][j] = j }
+  for i in first.indices {
+    for j in second.indices {
+      var best = min(rows[i][j + 1] + 1, rows[i + 1][j] + 1, rows[i][j] + (first[i] == second[j] ? 0 : 1))
+      if i > 0, j > 0, first[i] == second[j - 1], first[i - 1] == second[j] { best = min(best, rows[i - 1][j - 1] + 1) }
+      rows[i + 1][j + 1] = best
+    }
+  }
+  return rows[first.count][second.count]
+}
