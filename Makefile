@@ -1,0 +1,51 @@
+# What people type; the work is in scripts/. Plain `make` lists the targets.
+
+DATA ?= fashion-mnist
+SWIFT_SOURCES = Package.swift Sources Tests $(wildcard Examples)
+
+.PHONY: help demo test build bench teacher format lint clean
+
+help:
+	@echo "make demo               train a small student alone and distilled, and compare them (DATA=digits: no network)"
+	@echo "make test               run all tests"
+	@echo "make build              build the command: .build/release/distill"
+	@echo "make bench              measure our speed beside others'"
+	@echo "make teacher            train the teacher of the demo again"
+	@echo "make format             format the Swift sources"
+	@echo "make lint               check their format"
+	@echo "make clean              delete what was built; libtorch/, data/ and runs/ stay"
+
+demo:
+	@scripts/demo $(DATA)
+
+test:
+	@scripts/bootstrap
+	@echo "==> Building and running all tests"
+	@swift test
+
+build:
+	@scripts/bootstrap
+	@echo "==> Building .build/release/distill (the first time takes some minutes)"
+	@swift build -c release --product distill
+
+bench: build
+	@scripts/datasets fashion-mnist
+	@echo "==> Measuring"
+	@Benchmarks/run
+
+teacher: build
+	@scripts/datasets fashion-mnist
+	@echo "==> Training the teacher of the demo"
+	@.build/release/distill run Recipes/teacher-fashion-mnist.yaml --output runs/teacher --overwrite
+
+format:
+	@echo "==> Formatting $(SWIFT_SOURCES)"
+	@swift format --in-place --parallel --recursive $(SWIFT_SOURCES)
+
+lint:
+	@echo "==> Checking the format of $(SWIFT_SOURCES)"
+	@swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+
+clean:
+	@echo "==> Deleting .build"
+	@rm -rf .build
