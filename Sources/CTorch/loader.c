@@ -8,6 +8,9 @@
 #ifdef __APPLE__
 #include <mach-o/dyld.h>
 #endif
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "CTorch.h"
 
@@ -88,4 +91,12 @@ const ct_functions *ct_load(const char **error) {
   pthread_once(&once, load);
   if (!functions && error) *error = failure;
   return functions;
+}
+
+void ct_keep_freed_memory(void) {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  mallopt(M_TOP_PAD, 64 << 20);
+#endif
 }

@@ -58,6 +58,27 @@ public final class Tensor {
     let shape = shape
     return shape[dimension < 0 ? shape.count + dimension : dimension]
   }
+
+  /// Whether this tensor's elements have the shape, type and device of another's and lie in memory in the same order.
+  public func hasLayout(of other: Tensor) -> Bool {
+    let first = info
+    let second = other.info
+    guard first.dimensions == second.dimensions, first.dtype == second.dtype, first.device == second.device,
+      first.device_index == second.device_index
+    else { return false }
+    return withUnsafeBytes(of: (first.sizes, first.strides)) { left in
+      withUnsafeBytes(of: (second.sizes, second.strides)) { right in
+        let left = left.bindMemory(to: Int64.self)
+        let right = right.bindMemory(to: Int64.self)
+        let strides = left.count / 2
+        return (0..<Int(first.dimensions)).allSatisfy { dimension in
+          // The stride along a dimension with one element is never used.
+          left[dimension] == right[dimension]
+            && (left[dimension] == 1 || left[strides + dimension] == right[strides + dimension])
+        }
+      }
+    }
+  }
 }
 
 /// How the elements of a `[N, C, H, W]` tensor lie in memory. The raw value is libtorch's number (`c10::MemoryFormat`).

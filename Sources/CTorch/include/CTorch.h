@@ -133,6 +133,10 @@ typedef struct {
 /// the folder `libtorch/` of the package that this was built from.
 const ct_functions *ct_load(const char **error);
 
+/// From now on the C library keeps large freed blocks for reuse instead of giving them back to the system and asking
+/// for them again at every step, which costs a page fault for each page. Does nothing where the library cannot.
+void ct_keep_freed_memory(void);
+
 /// The name under which the bridge exports its table of functions.
 #define CT_ENTRY "ct_bridge_functions"
 

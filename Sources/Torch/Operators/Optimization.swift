@@ -5,6 +5,7 @@ extension Operator {
   fileprivate static let norms = Operator("aten::_foreach_norm", overload: "Scalar")
   fileprivate static let scale = Operator("aten::_foreach_mul_", overload: "Tensor")
   fileprivate static let zero = Operator("aten::_foreach_zero_")
+  fileprivate static let addNumber = Operator("aten::_foreach_add_", overload: "Scalar")
 }
 
 /// libtorch's fused optimizer steps: one call for all parameters, in place. On the CPU and CUDA.
@@ -42,4 +43,9 @@ public func scale(_ tensors: [Tensor], by factor: Tensor) throws { try Dispatche
 /// Overwrites every element of every tensor with zero.
 public func zero(_ tensors: [Tensor]) throws {
   if !tensors.isEmpty { try Dispatcher.callNumber(.zero, tensors) }
+}
+
+/// Adds one to every element of every tensor.
+public func increment(_ tensors: [Tensor]) throws {
+  if !tensors.isEmpty { try Dispatcher.callNumber(.addNumber, tensors, 1.0) }
 }

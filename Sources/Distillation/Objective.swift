@@ -1,0 +1,117 @@
+import DistillData
+import Torch
+import TorchNN
+
+/// What a student is trained to do: a weighted sum of terms.
+public struct Objective {
+  /// A term with its weight, and the part of the training in which it is active.
+  public struct Entry {
+    public var term: any Term
+    public var weight: Ramp
+    /// The first epoch in which the term counts.
+    public var start: Double
+    /// The epoch from which on it no longer counts; nil: to the end.
+    public var end: Double?
+
+    public init(_ term: any Term, weight: Ramp = 1, start: Double = 0, end: Double? = nil) {
+      self.term = term
+      self.weight = weight
+      self.start = start
+      self.end = end
+    }
+
+    func isActive(at position: TrainingPosition) -> Bool {
+      position.epoch >= start && position.epoch < (end ?? .infinity)
+    }
+  }
+
+  /// A term's share of a step.
+  public struct Part {
+    public var name: String
+    public var weight: Double
+    /// The sum of the loss over the examples of this batch that count, detached.
+    public var sum: Tensor
+    public var count: Int
+  }
+
+  /// What is optimized, and what it is made of: `total` = Σ weight · sum / the step's count.
+  public struct Value {
+    public var total: Tensor
+    public var parts: [Part]
+  }
+
+  public let entries: [Entry]
+
+  /// - Throws: `DistillationError` when there is no term.
+  public init(_ entries: [Entry]) throws {
+    guard !entries.isEmpty else { throw DistillationError("an objective needs at least one term") }
+    self.entries = entries
+  }
+
+  /// The paper's weighted average: α · soft targets + (1 − α) · hard labels.
+  public static func weightedAverage(alpha: Double, temperature: Ramp) throws -> Objective {
+    guard (0...1).contains(alpha) else { throw DistillationError("α must lie between 0 and 1, not \(alpha)") }
+    return try Objective([
+      Entry(try SoftTargets(temperature: temperature), weight: Ramp(alpha)),
+      Entry(try HardLabels(), weight: Ramp(1 - alpha)),
+    ])
+  }
+
+  public var needsTeacher: Bool { entries.contains { $0.term.needsTeacher } }
+  public var studentTaps: [Tap] { entries.flatMap(\.term.studentTaps) }
+  public var teacherTaps: [Tap] { entries.flatMap(\.term.teacherTaps) }
+
+  /// The trainable tensors of all terms.
+  public var adapters: [NamedTensor] {
+    entries.enumerated().flatMap { index, entry in
+      (entry.term.adapter?.namedParameters ?? []).map {
+        NamedTensor(name: "terms.\(index).\($0.name)", tensor: $0.tensor)
+      }
+    }
+  }
+
+  /// The number of examples that count for each term in a whole step.
+  public func counts(_ batches: [Batch]) -> [Int] {
+    entries.map { entry in batches.reduce(0) { $0 + entry.term.count($1) } }
+  }
+
+  /// The objective on one batch of a step.
+  ///
+  /// - Parameter counts: the examples that count for each term in the whole step; this batch's if nil
+  /// - Returns: nil when nothing in the batch counts for any active term
+  public func evaluate(
+    student: Trace, teacher: TeacherTrace?, batch: Batch, position: TrainingPosition = .start, counts: [Int]? = nil
+  ) throws -> Value? {
+    let counts = counts ?? self.counts([batch])
+    let input = TermInput(student: student, teacher: teacher, batch: batch, progress: position.progress)
+    return try withoutAutocast(on: student.output.device) {
+      var total: Tensor?
+      var parts: [Part] = []
+      for (entry, count) in zip(entries, counts) where entry.isActive(at: position) {
+        let here = entry.term.count(batch)
+        let weight = entry.weight.value(at: position.progress)
+        guard here > 0, weight != 0 else { continue }
+        let sum = try entry.term.sum(input)
+        let share = try sum * (weight / Double(count))
+        total = try total.map { try $0 + share } ?? share
+        parts.append(Part(name: entry.term.name, weight: weight, sum: try sum.detached(), count: here))
+      }
+      return total.map { Value(total: $0, parts: parts) }
+    }
+  }
+}
+
+/// Where a training stands.
+public struct TrainingPosition: Sendable {
+  /// In epochs, with fractions.
+  public var epoch: Double
+  /// 0 at the start, 1 at the end.
+  public var progress: Double
+
+  public init(epoch: Double, progress: Double) {
+    self.epoch = epoch
+    self.progress = progress
+  }
+
+  public static let start = TrainingPosition(epoch: 0, progress: 0)
+}

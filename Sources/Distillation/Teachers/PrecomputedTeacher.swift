@@ -1,0 +1,81 @@
+import DistillData
+import Torch
+import TorchNN
+
+/// A teacher whose logits were computed once, for every example and every augmented view of it, and are looked up by
+/// example id afterwards, so that no order of the examples can bring the wrong row.
+public final class PrecomputedTeacher: Teacher {
+  /// For each member `[views · rows, C]`.
+  private let memberLogits: [Tensor]
+  private let memberWeights: [Double]
+  private let average: EnsembleAverage
+  /// The row of each example id.
+  private let rows: [Int: Int]
+  private let views: Int
+
+  /// Computes the logits of `teacher` for all examples of `loader`, in all its views.
+  ///
+  /// - Parameters:
+  ///   - views: how many views each example has; the loader must give the same pixels for a view each time
+  ///   - progress: called after each batch with the part that is done; answers whether to go on
+  /// - Throws: `DistillationError.interrupted` when `progress` answers `.stop`.
+  public init(
+    computing teacher: any Teacher, over loader: DataLoader, views: Int = 1, progress: (Double) -> Answer = { _ in .continue }
+  ) throws {
+    var rows: [Int: Int] = [:]
+    for (row, id) in loader.examples.enumerated() { rows[id] = row }
+    var stored: [Tensor] = []
+    var weights: [Double] = [1]
+    var average = EnsembleAverage.logits
+    let total = Double(views * loader.batchCount)
+    var done = 0.0
+    for view in 0..<views {
+      let batches = loader.batches(epoch: view)
+      while let batch = try batches.next() {
+        guard batch.view == view else {
+          throw DistillationError("the loader gave view \(batch.view) where view \(view) was to be labelled")
+        }
+        let trace = try teacher.trace(batch)
+        if stored.isEmpty {
+          weights = trace.memberWeights
+          average = trace.average
+          stored = try trace.memberLogits.map { try Tensor.zeros([views * rows.count, $0.size(-1)], device: $0.device) }
+        }
+        let places = try Self.indices(batch.ids, rows, view: view, device: batch.inputs.device)
+        for (store, logits) in zip(stored, trace.memberLogits) {
+          try store.copyRows(places, from: try logits.to(.float32))
+        }
+        done += 1
+        if progress(done / total) == .stop { throw DistillationError.interrupted }
+      }
+    }
+    self.memberLogits = stored
+    self.memberWeights = weights
+    self.average = average
+    self.rows = rows
+    self.views = views
+  }
+
+  /// Bytes that the stored logits take.
+  public var byteCount: Int { memberLogits.reduce(0) { $0 + $1.count * $1.dtype.byteCount } }
+
+  public func trace(_ batch: Batch, taps: [Tap]) throws -> TeacherTrace {
+    guard taps.isEmpty else {
+      throw DistillationError("only logits were precomputed: terms on layers need the teacher to run live")
+    }
+    guard batch.view < views else {
+      throw DistillationError("view \(batch.view) of the examples was not labelled, only \(views) were")
+    }
+    let places = try Self.indices(batch.ids, rows, view: batch.view, device: batch.inputs.device)
+    let logits = try withoutGradient { try memberLogits.map { try $0.gathered(places) } }
+    return TeacherTrace(memberLogits: logits, memberWeights: memberWeights, average: average)
+  }
+
+  private static func indices(_ ids: [Int], _ rows: [Int: Int], view: Int, device: Device) throws -> Tensor {
+    let places = try ids.map { id in
+      guard let row = rows[id] else { throw DistillationError("example \(id) was not labelled by the teacher") }
+      return Int64(view * rows.count + row)
+    }
+    return try Tensor(places).to(device)
+  }
+}

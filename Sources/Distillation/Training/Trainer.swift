@@ -1,0 +1,256 @@
+import DistillData
+import Foundation
+import Torch
+import TorchNN
+import TorchOptim
+
+/// Trains a student. The step is a short function; the trainer repeats it, validates, keeps the best weights, and writes
+/// down everything that is needed to go on as if nothing had happened.
+public final class Trainer {
+  /// How long and in what way to train.
+  public struct Options: Sendable {
+    /// Optimizer steps in all.
+    public var steps: Int
+    /// Steps between two validations; an epoch of the loader if nil.
+    public var stepsPerRound: Int?
+    /// Batches whose gradients make one step.
+    public var accumulation = 1
+    public var precision = Precision.float32
+    /// The norm to which the gradient is clipped; nil: not at all.
+    public var clipNorm: Double?
+    /// Whether to keep the weights of the round with the best validation, or of the last.
+    public var keep = Keep.best
+    public var metric = Metric.accuracy
+    /// Rounds without improvement after which to stop.
+    public var earlyStop: Int?
+    /// Steps between two checkpoints; a round if nil.
+    public var checkpointInterval: Int?
+    /// Seconds between two progress events.
+    public var progressInterval = 0.1
+    /// The seed of the stream from which dropout masks come.
+    public var seed: UInt64 = 0
+
+    public init(steps: Int) { self.steps = steps }
+  }
+
+  public enum Keep: String, Codable, Sendable, CaseIterable {
+    case best
+    case last
+  }
+
+  /// What decides which round is best.
+  public enum Metric: String, Codable, Sendable, CaseIterable {
+    case accuracy
+    case loss
+
+    func isBetter(_ new: ValidationScore, than old: ValidationScore) -> Bool {
+      switch self {
+      case .accuracy: new.accuracy > old.accuracy || (new.accuracy == old.accuracy && new.loss < old.loss)
+      case .loss: new.loss < old.loss
+      }
+    }
+  }
+
+  let student: any Layer
+  private let teacher: (any Teacher)?
+  private let objective: Objective
+  let optimizer: any Optimizer
+  private let schedule: Schedule
+  private let loader: DataLoader
+  private let validation: EvaluationSet?
+  private let options: Options
+  private let stepsPerRound: Int
+  private let dropout: RandomStream
+  private let checkpoint: TrainingCheckpoint?
+  var state = TrainingState()
+
+  /// - Parameters:
+  ///   - teacher: needed where a term of the objective looks at one
+  ///   - validation: examples by which the best round is chosen; never the test split
+  ///   - checkpoint: where to write the state, and whether there is one to go on from
+  /// - Throws: `DistillationError` when these do not fit together.
+  public init(
+    student: any Layer, teacher: (any Teacher)? = nil, objective: Objective, optimizer: any Optimizer,
+    schedule: Schedule, loader: DataLoader, validation: EvaluationSet? = nil, options: Options,
+    checkpoint: TrainingCheckpoint? = nil
+  ) throws {
+    guard options.steps > 0, options.accumulation > 0, (options.stepsPerRound ?? 1) > 0,
+      (options.checkpointInterval ?? 1) > 0
+    else { throw DistillationError("steps, accumulation and intervals must be at least 1") }
+    if objective.needsTeacher, teacher == nil {
+      let names = objective.entries.filter { $0.term.needsTeacher }.map(\.term.name)
+      throw DistillationError("\(names.joined(separator: ", ")) cannot be computed without a teacher")
+    }
+    let missing = objective.adapters.filter { adapter in
+      !optimizer.tensors.contains { $0 === adapter.tensor }
+    }
+    guard missing.isEmpty else {
+      throw DistillationError("the optimizer lacks parameters of the terms: \(missing.map(\.name))")
+    }
+    self.student = student
+    self.teacher = teacher
+    self.objective = objective
+    self.optimizer = optimizer
+    self.schedule = schedule
+    self.loader = loader
+    self.validation = validation
+    self.options = options
+    self.checkpoint = checkpoint
+    stepsPerRound = options.stepsPerRound ?? Self.stepsPerEpoch(of: loader, accumulation: options.accumulation)
+    dropout = try RandomStream(seed: options.seed, name: "dropout", device: student.parameters.first?.device ?? .cpu)
+  }
+
+  /// Optimizer steps in one pass over a loader's examples.
+  public static func stepsPerEpoch(of loader: DataLoader, accumulation: Int) -> Int {
+    (loader.batchCount + accumulation - 1) / accumulation
+  }
+
+  /// Trains until the end, or until `listener` answers `.stop`, in which case the state is written down first.
+  ///
+  /// Afterwards the student is in evaluation mode, with the weights of the kept round.
+  public func run(_ listener: (Event) throws -> Answer = { _ in .continue }) throws -> Outcome {
+    try restore()
+    _ = try listener(.started(step: state.step, of: options.steps))
+    student.train()
+    var clock = ProgressClock(interval: options.progressInterval, startingStep: state.examples)
+    var batches = loader.batches(epoch: state.epoch, from: state.batch)
+    while state.step < options.steps, !state.isEarlyStopped {
+      let step = try nextBatches(&batches)
+      try takeStep(step)
+      var answer = Answer.continue
+      if clock.isDue {
+        answer = try listener(.progress(clock.progress(state, of: options.steps)))
+      }
+      if state.step % stepsPerRound == 0 || state.step == options.steps {
+        if try listener(.round(try finishRound())) == .stop { answer = .stop }
+        try save(listener)
+      } else if answer == .stop || state.step % (options.checkpointInterval ?? .max) == 0 {
+        try save(listener)
+      }
+      if answer == .stop, state.step < options.steps { return outcome(.interrupted) }
+    }
+    if options.keep == .best, let best = state.best { try student.overwrite(with: best.weights) }
+    student.eval()
+    let outcome = outcome(state.step < options.steps ? .earlyStopped : .completed)
+    _ = try listener(.finished(outcome))
+    return outcome
+  }
+
+  /// One step: forward, objective, backward for each batch, then one step of the optimizer.
+  private func takeStep(_ batches: [Batch]) throws {
+    let position = TrainingPosition(
+      epoch: Double(state.step) / Double(stepsPerRound), progress: Double(state.step) / Double(options.steps))
+    optimizer.learningRateFactor = schedule.factor(step: state.step, of: options.steps)
+    if let momentum = schedule.momentum(step: state.step, of: options.steps) { optimizer.momentum = momentum }
+    let counts = objective.counts(batches)
+    for batch in batches {
+      let teacherTrace = objective.needsTeacher ? try teacher?.trace(batch, taps: objective.teacherTaps) : nil
+      let studentTrace = try withRandomStream(dropout) {
+        try options.precision.compute(on: batch.inputs.device) {
+          try student.trace(batch.inputs, taps: objective.studentTaps)
+        }
+      }
+      guard
+        let value = try objective.evaluate(
+          student: studentTrace, teacher: teacherTrace, batch: batch, position: position, counts: counts)
+      else { continue }
+      try value.total.backward()
+      try state.note(value, exampleCount: batch.ids.count)
+    }
+    if let limit = options.clipNorm { _ = try clipGradientNorm(optimizer.tensors, maximum: limit) }
+    try optimizer.step()
+    try optimizer.zeroGradients()
+    state.step += 1
+  }
+
+  /// The batches of the next step; a step never spans two epochs.
+  private func nextBatches(_ batches: inout DataLoader.Batches) throws -> [Batch] {
+    var step: [Batch] = []
+    while step.count < options.accumulation {
+      if let batch = try batches.next() {
+        step.append(batch)
+        state.batch += 1
+      } else {
+        guard state.batch > 0 else { throw DistillationError("there are no examples to train on") }
+        state.epoch += 1
+        state.batch = 0
+        batches = loader.batches(epoch: state.epoch)
+        if !step.isEmpty { break }
+      }
+    }
+    return step
+  }
+
+  private func finishRound() throws -> Event.Round {
+    let losses = try state.takeRoundLosses()
+    guard losses.total.isFinite else {
+      throw DistillationError(
+        "the loss became \(losses.total) by step \(state.step): lower the learning rate, clip the gradient's norm, "
+          + "or use float32")
+    }
+    let score = try validation.map { try $0.score(student) }
+    state.round += 1
+    let isBest = score.map { score in state.best.map { options.metric.isBetter(score, than: $0.score) } ?? true } ?? false
+    if let score, isBest {
+      state.best = TrainingState.Best(round: state.round, score: score, weights: try student.copiedState())
+    }
+    state.lastScore = score
+    state.isEarlyStopped = options.earlyStop.map { state.round - (state.best?.round ?? state.round) >= $0 } ?? false
+    return Event.Round(
+      round: state.round, step: state.step, learningRate: optimizer.learningRate * optimizer.learningRateFactor,
+      loss: losses.total, parts: losses.parts, validation: score, isBest: isBest)
+  }
+
+  private func outcome(_ reason: Outcome.Reason) -> Outcome {
+    let keepsBest = options.keep == .best && state.best != nil
+    return Outcome(
+      reason: reason, steps: state.step, keptRound: keepsBest ? state.best?.round ?? state.round : state.round,
+      validation: keepsBest ? state.best?.score : state.lastScore)
+  }
+
+  private func save(_ listener: (Event) throws -> Answer) throws {
+    guard let checkpoint else { return }
+    try checkpoint.write(
+      state, student: student, optimizer: optimizer, adapters: objective.adapters, dropout: dropout)
+    _ = try listener(.checkpointed(path: checkpoint.path))
+  }
+
+  private func restore() throws {
+    guard let checkpoint, checkpoint.exists else { return }
+    state = try checkpoint.read(
+      student: student, optimizer: optimizer, adapters: objective.adapters, dropout: dropout)
+  }
+}
+
+extension Optimizer {
+  fileprivate var tensors: [Tensor] { parameterGroups.flatMap { $0.parameters.map(\.tensor) } }
+}
+
+/// Decides when progress is to be told, and measures speed.
+private struct ProgressClock {
+  private let interval: Double
+  private let startingExamples: Int
+  private let start = ContinuousClock.now
+  private var last = ContinuousClock.now
+
+  init(interval: Double, startingStep: Int) {
+    self.interval = interval
+    startingExamples = startingStep
+  }
+
+  var isDue: Bool {
+    mutating get {
+      let now = ContinuousClock.now
+      guard (now - last) / .seconds(1) >= interval else { return false }
+      last = now
+      return true
+    }
+  }
+
+  func progress(_ state: TrainingState, of steps: Int) throws -> Event.Progress {
+    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    return Event.Progress(
+      step: state.step, steps: steps, loss: try state.roundLosses().total,
+      examplesPerSecond: Double(state.examples - startingExamples) / max(seconds, 1e-9))
+  }
+}

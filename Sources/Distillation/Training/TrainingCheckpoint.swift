@@ -1,0 +1,129 @@
+import Foundation
+import Torch
+import TorchNN
+import TorchOptim
+
+/// The file from which a training goes on as if it had never stopped: the student's weights and those of the best round,
+/// the optimizer's memory, the terms' adapters, the stream of dropout masks, and the position.
+///
+/// It is one safetensors file, replaced as a whole, so that whatever moment the process is killed at there is a
+/// complete state, the last one or the one before.
+public struct TrainingCheckpoint: Sendable {
+  public let path: String
+  /// What the state belongs to, such as a hash of recipe and data: a state of something else is refused.
+  public let identity: String
+
+  public init(path: String, identity: String) {
+    self.path = path
+    self.identity = identity
+  }
+
+  public var exists: Bool { FileManager.default.fileExists(atPath: path) }
+
+  /// The numbers of a state that are not tensors.
+  private struct Position: Codable {
+    struct Best: Codable {
+      var round: Int
+      var score: ValidationScore
+    }
+    struct Running: Codable {
+      var name: String
+      var count: Int
+    }
+    var identity: String
+    var step: Int
+    var epoch: Int
+    var batch: Int
+    var round: Int
+    var roundStart: Int
+    var examples: Int
+    var isEarlyStopped: Bool
+    var best: Best?
+    var lastScore: ValidationScore?
+    var running: [Running]
+  }
+
+  private static let positionKey = "distill.position"
+  private static let streamKey = "stream.dropout"
+
+  func write(
+    _ state: TrainingState, student: any Module, optimizer: any Optimizer, adapters: [NamedTensor],
+    dropout: RandomStream
+  ) throws {
+    var tensors: [(String, Tensor)] = []
+    tensors += student.state.map { ("student.\($0.name)", $0.tensor) }
+    tensors += (state.best?.weights ?? []).map { ("best.\($0.name)", $0.tensor) }
+    tensors += adapters.map { ("adapter.\($0.name)", $0.tensor) }
+    tensors += optimizer.state().sorted { $0.key < $1.key }.map { ("optimizer.\($0.key)", $0.value) }
+    tensors += state.running.map { ("running.\($0.name)", $0.sum) }
+    tensors.append((Self.streamKey, try Tensor(try dropout.state())))
+    let position = Position(
+      identity: identity, step: state.step, epoch: state.epoch, batch: state.batch, round: state.round,
+      roundStart: state.roundStart, examples: state.examples, isEarlyStopped: state.isEarlyStopped,
+      best: state.best.map { Position.Best(round: $0.round, score: $0.score) }, lastScore: state.lastScore,
+      running: state.running.map { Position.Running(name: $0.name, count: $0.count) })
+    let text = String(decoding: try JSONEncoder().encode(position), as: UTF8.self)
+    try Checkpoint.write(
+      tensors.map { NamedTensor(name: $0.0, tensor: $0.1) }, metadata: [Self.positionKey: text], to: path)
+  }
+
+  /// Puts a written state back into the student, the optimizer, the adapters and the stream.
+  ///
+  /// - Throws: `DistillationError` when the state belongs to something else, `CheckpointError` when the file is damaged.
+  func read(
+    student: any Module, optimizer: any Optimizer, adapters: [NamedTensor], dropout: RandomStream
+  ) throws -> TrainingState {
+    let checkpoint = try Checkpoint.read(path)
+    guard let text = checkpoint.metadata[Self.positionKey],
+      let position = try? JSONDecoder().decode(Position.self, from: Data(text.utf8))
+    else { throw DistillationError("\(path) holds no state of a training") }
+    guard position.identity == identity else {
+      throw DistillationError(
+        "\(path) belongs to another recipe or other data: start anew in another folder, or undo the change")
+    }
+    func part(_ prefix: String) -> [(name: String, tensor: Tensor)] {
+      checkpoint.tensors.compactMap { named in
+        named.name.hasPrefix(prefix + ".") ? (String(named.name.dropFirst(prefix.count + 1)), named.tensor) : nil
+      }
+    }
+    func overwrite(_ own: [NamedTensor], _ prefix: String) throws {
+      let saved = Dictionary(part(prefix).map { ($0.name, $0.tensor) }) { first, _ in first }
+      guard saved.count == own.count else {
+        throw DistillationError("\(path) holds \(saved.count) tensors '\(prefix)', not the \(own.count) that are needed")
+      }
+      for named in own {
+        guard let tensor = saved[named.name], tensor.shape == named.tensor.shape else {
+          throw DistillationError("\(path) holds no fitting '\(prefix).\(named.name)'")
+        }
+        try withoutGradient { try named.tensor.copy(from: tensor) }
+      }
+    }
+    try overwrite(student.state, "student")
+    try overwrite(adapters, "adapter")
+    try optimizer.load(state: Dictionary(part("optimizer").map { ($0.name, $0.tensor) }) { first, _ in first })
+    if let stream = checkpoint.tensors.first(where: { $0.name == Self.streamKey }) {
+      try dropout.restore(try stream.tensor.array())
+    }
+    var state = TrainingState()
+    state.step = position.step
+    state.epoch = position.epoch
+    state.batch = position.batch
+    state.round = position.round
+    state.roundStart = position.roundStart
+    state.examples = position.examples
+    state.isEarlyStopped = position.isEarlyStopped
+    state.lastScore = position.lastScore
+    let device = student.parameters.first?.device ?? .cpu
+    if let best = position.best {
+      let weights = try part("best").map { NamedTensor(name: $0.name, tensor: try $0.tensor.to(device).copied()) }
+      state.best = TrainingState.Best(round: best.round, score: best.score, weights: weights)
+    }
+    let sums = Dictionary(part("running").map { ($0.name, $0.tensor) }) { first, _ in first }
+    state.running = try position.running.compactMap { running in
+      try sums[running.name].map {
+        TrainingState.RunningLoss(name: running.name, sum: try $0.to(device).copied(), count: running.count)
+      }
+    }
+    return state
+  }
+}
