@@ -101,6 +101,11 @@ extension Buffer: TensorSlot {
 public struct NamedTensor {
   public let name: String
   public let tensor: Tensor
+
+  public init(name: String, tensor: Tensor) {
+    self.name = name
+    self.tensor = tensor
+  }
 }
 
 /// A module inside another one, with its path; the path of the outermost is empty.
