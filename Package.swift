@@ -44,6 +44,8 @@ let package = Package(
     .executableTarget(
       name: "distill",
       dependencies: ["Torch", "DistillRecipes", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    .testTarget(
+      name: "DistillDataTests", dependencies: ["DistillData", "Torch", "CPNG", "CTurboJPEG", "CZlib"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,86 @@
+import Torch
+
+/// Some examples, ready for a model, as plain memory that may go from one thread to another.
+public struct HostBatch: Sendable {
+  /// The numbers of the examples.
+  public var ids: [Int]
+  /// The inputs as float32; see `channelsLast` for their order.
+  public var inputs: HostBuffer
+  /// `[N, C, H, W]` or `[N, F]`
+  public var shape: [Int]
+  /// Whether images lie in memory as `[N, H, W, C]`, whatever their `shape` says.
+  public var channelsLast: Bool
+  /// The class of each example; −1 where it has none, or where it is withheld.
+  public var labels: [Int]
+  /// Which augmented view of the examples this is.
+  public var view: Int
+  /// The class of the example that was mixed into each one; nil when nothing was mixed.
+  public var secondLabels: [Int]?
+  /// How much of each input is the second example, from 0 to 1; nil when nothing was mixed.
+  public var secondWeights: [Float]?
+
+  public init(
+    ids: [Int], inputs: HostBuffer, shape: [Int], channelsLast: Bool = false, labels: [Int], view: Int = 0,
+    secondLabels: [Int]? = nil, secondWeights: [Float]? = nil
+  ) {
+    self.ids = ids
+    self.inputs = inputs
+    self.shape = shape
+    self.channelsLast = channelsLast
+    self.labels = labels
+    self.view = view
+    self.secondLabels = secondLabels
+    self.secondWeights = secondWeights
+  }
+}
+
+/// Some examples as tensors. Made on the thread that trains.
+public struct Batch {
+  /// The numbers of the examples.
+  public var ids: [Int]
+  /// `[N, C, H, W]` or `[N, F]`, float32
+  public var inputs: Tensor
+  /// `[N]`, int64; −1 where an example has no label, or where it is withheld.
+  public var labels: Tensor
+  /// How many of the examples have a label.
+  public var labelledCount: Int
+  /// Which augmented view of the examples this is.
+  public var view: Int
+  /// `[N]`, int64: the class of the example that was mixed into each one; nil when nothing was mixed.
+  public var secondLabels: Tensor?
+  /// `[N]`, float32: how much of each input is the second example, from 0 to 1; nil when nothing was mixed.
+  public var secondWeights: Tensor?
+
+  /// The number of examples.
+  public var count: Int { ids.count }
+
+  public init(
+    ids: [Int], inputs: Tensor, labels: Tensor, labelledCount: Int, view: Int = 0, secondLabels: Tensor? = nil,
+    secondWeights: Tensor? = nil
+  ) {
+    self.ids = ids
+    self.inputs = inputs
+    self.labels = labels
+    self.labelledCount = labelledCount
+    self.view = view
+    self.secondLabels = secondLabels
+    self.secondWeights = secondWeights
+  }
+
+  /// Tensors over the memory of `host`, without a copy where the device is the processor.
+  public init(_ host: HostBatch, device: Device = .cpu) throws {
+    ids = host.ids
+    view = host.view
+    if host.channelsLast, host.shape.count == 4 {
+      let stored = [host.shape[0], host.shape[2], host.shape[3], host.shape[1]]
+      inputs = try Tensor(host.inputs, shape: stored, dtype: .float32).to(device).permuted([0, 3, 1, 2])
+        .contiguous(.channelsLast)
+    } else {
+      inputs = try Tensor(host.inputs, shape: host.shape, dtype: .float32).to(device)
+    }
+    labels = try Tensor(host.labels).to(device)
+    labelledCount = host.labels.count { $0 >= 0 }
+    secondLabels = try host.secondLabels.map { try Tensor($0).to(device) }
+    secondWeights = try host.secondWeights.map { try Tensor($0).to(device) }
+  }
+}

@@ -1,0 +1,108 @@
+import Torch
+
+/// Which examples are for what.
+public struct Split: Sendable, Equatable {
+  public var train: [Int]
+  public var validation: [Int]
+  public var test: [Int]
+
+  public init(train: [Int], validation: [Int] = [], test: [Int] = []) {
+    self.train = train
+    self.validation = validation
+    self.test = test
+  }
+}
+
+/// Ways to divide examples. Every class is divided in the same proportion, and the same seed always divides alike.
+public enum Splits {
+  /// A fraction of the examples, and the others; both in ascending order.
+  ///
+  /// - Parameters:
+  ///   - examples: the examples to divide; nil for all of them
+  ///   - fraction: from 0 to 1; the number of examples is rounded
+  public static func stratified(
+    dataset: any Dataset, examples: [Int]? = nil, fraction: Double, seed: UInt64
+  ) throws -> (kept: [Int], rest: [Int]) {
+    guard fraction >= 0, fraction <= 1 else { throw DataError("\(fraction) is not a fraction from 0 to 1") }
+    let total = examples?.count ?? dataset.count
+    return try stratified(
+      dataset: dataset, examples: examples, count: Int((Double(total) * fraction).rounded()), seed: seed)
+  }
+
+  /// `count` of the examples, and the others; both in ascending order.
+  ///
+  /// Each class gives its share, rounded so that the sum comes out; where there are enough to keep, at least one of each
+  /// class. Examples without a label count as one more class.
+  public static func stratified(
+    dataset: any Dataset, examples: [Int]? = nil, count: Int, seed: UInt64
+  ) throws -> (kept: [Int], rest: [Int]) {
+    let examples = examples ?? Array(0..<dataset.count)
+    guard count >= 0, count <= examples.count else {
+      throw DataError("\(count) of \(examples.count) examples of \(dataset.name) cannot be chosen")
+    }
+    let classes = Dictionary(grouping: examples.sorted()) { dataset.label(at: $0) }
+    let labels = classes.keys.sorted()
+    let shares = Self.shares(of: count, sizes: labels.map { classes[$0]?.count ?? 0 })
+    var kept: [Int] = []
+    var rest: [Int] = []
+    for (label, share) in zip(labels, shares) {
+      var members = classes[label] ?? []
+      var random = RandomSource(seed: seed, "split", UInt64(bitPattern: Int64(label)))
+      members.shuffle(with: &random)
+      kept += members[..<share]
+      rest += members[share...]
+    }
+    return (kept.sorted(), rest.sorted())
+  }
+
+  /// Training, validation and test examples, by the fractions of the last two.
+  public static func split(
+    dataset: any Dataset, examples: [Int]? = nil, validation: Double, test: Double = 0, seed: UInt64
+  ) throws -> Split {
+    guard validation >= 0, test >= 0, validation + test < 1 else {
+      throw DataError("validation (\(validation)) and test (\(test)) leave nothing to train on")
+    }
+    let total = Double(examples?.count ?? dataset.count)
+    let (testing, others) = try stratified(
+      dataset: dataset, examples: examples, count: Int((total * test).rounded()), seed: seed)
+    let (validating, training) = try stratified(
+      dataset: dataset, examples: others, count: min(others.count, Int((total * validation).rounded())), seed: seed)
+    return Split(train: training, validation: validating, test: testing)
+  }
+
+  /// Divides `count` in proportion to `sizes` by largest remainders.
+  static func shares(of count: Int, sizes: [Int]) -> [Int] {
+    let total = max(1, sizes.reduce(0, +))
+    var shares = sizes.map { size in Int((Double(count) * Double(size) / Double(total)).rounded(.down)) }
+    let remainders = zip(sizes, shares).map { Double(count) * Double($0) / Double(total) - Double($1) }
+    let order = sizes.indices.sorted { (remainders[$1], $0) < (remainders[$0], $1) }
+    var missing = count - shares.reduce(0, +)
+    for index in order where missing > 0 && shares[index] < sizes[index] {
+      shares[index] += 1
+      missing -= 1
+    }
+    guard count >= sizes.count(where: { $0 > 0 }) else { return shares }
+    for index in sizes.indices where shares[index] == 0 && sizes[index] > 0 {
+      guard let richest = shares.indices.max(by: { (shares[$0], $1) < (shares[$1], $0) }) else { break }
+      shares[richest] -= 1
+      shares[index] = 1
+    }
+    return shares
+  }
+}
+
+extension RandomSource {
+  /// A whole number from 0 to `bound` − 1.
+  mutating func below(_ bound: Int) -> Int { Int(next().multipliedFullWidth(by: UInt64(bound)).high) }
+}
+
+extension Array {
+  /// Puts the elements in a random order (Fisher and Yates).
+  mutating func shuffle(with random: inout RandomSource) {
+    withUnsafeMutableBufferPointer { elements in
+      for position in stride(from: elements.count - 1, to: 0, by: -1) {
+        elements.swapAt(position, random.below(position + 1))
+      }
+    }
+  }
+}
