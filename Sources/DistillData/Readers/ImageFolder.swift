@@ -1,0 +1,132 @@
+import Foundation
+import Synchronization
+import Torch
+
+/// Reads pictures from a folder that has one folder for each class.
+public enum ImageFolder {
+  private static let readable: Set = ["png", "jpg", "jpeg"]
+  private static let unreadable: Set = ["avif", "bmp", "gif", "heic", "tif", "tiff", "webp"]
+
+  /// A data set with all pictures of a folder, in the order of the names of classes and files. Hidden files are skipped,
+  /// and so are files that are no pictures by their names. The pixels are kept in memory as bytes.
+  ///
+  /// - Parameters:
+  ///   - size: to which every picture is brought; nil when all have the same size already
+  ///   - channels: 1 for grey, 3 for colour
+  ///   - classNames: the classes in the order of their labels; nil for the names of the folders, sorted
+  ///   - progress: is told how many of how many pictures are done; on several threads, but one at a time
+  /// - Throws: `DataError` that names the pictures that cannot be read.
+  public static func read(
+    _ folder: String, size: (height: Int, width: Int)? = nil, channels: Int = 3, name: String? = nil,
+    classNames: [String]? = nil, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
+  ) throws -> ArrayDataset {
+    guard channels == 1 || channels == 3 else {
+      throw DataError(file: folder, "pictures can be read with 1 or 3 channels, not \(channels)")
+    }
+    let (files, labels, classNames) = try list(folder, classNames: classNames)
+    let target: (height: Int, width: Int)
+    if let size {
+      guard size.height > 0, size.width > 0, size.height <= RawImage.largest / size.width else {
+        throw DataError(file: folder, "pictures cannot be brought to \(size.width)×\(size.height) pixels")
+      }
+      target = size
+    } else {
+      let first = try RawImage.read(files[0])
+      target = (first.height, first.width)
+    }
+    let elements = channels * target.height * target.width
+    let (byteCount, overflow) = elements.multipliedReportingOverflow(by: files.count)
+    guard !overflow else { throw DataError(file: folder, "the pictures do not fit in memory") }
+    let values = HostBuffer(byteCount: byteCount)
+    let resizes = size != nil
+    let state = Mutex<(done: Int, failures: [(index: Int, error: any Error)])>((0, []))
+    DispatchQueue.concurrentPerform(iterations: files.count) { index in
+      let outcome = Result {
+        var image = try RawImage.read(files[index]).converted(channels: channels)
+        if resizes {
+          image = try image.resized(width: target.width, height: target.height)
+        } else if (image.height, image.width) != target {
+          throw DataError(
+            file: files[index],
+            "has \(image.width)×\(image.height) pixels, but \(files[0]) has \(target.width)×\(target.height)",
+            remedy: "Say to which size the pictures are to be brought")
+        }
+        image.planes.withUnsafeBytes {
+          UnsafeMutableRawBufferPointer(rebasing: values.bytes[index * elements..<(index + 1) * elements])
+            .copyMemory(from: $0)
+        }
+      }
+      state.withLock { state in
+        if case .failure(let error) = outcome { state.failures.append((index, error)) }
+        state.done += 1
+        progress?(state.done, files.count)
+      }
+    }
+    let failures = state.withLock { $0.failures.sorted { $0.index < $1.index } }
+    if let first = failures.first {
+      guard failures.count > 1 else { throw first.error }
+      let shown = failures.prefix(5).map { "\($0.error)" }.joined(separator: "\n")
+      let others = failures.count > 5 ? "\nand \(failures.count - 5) more" : ""
+      throw DataError(file: folder, "\(failures.count) pictures cannot be used:\n\(shown)\(others)")
+    }
+    return try ArrayDataset(
+      name: name ?? URL(fileURLWithPath: folder).lastPathComponent, values: values,
+      exampleShape: [channels, target.height, target.width], count: files.count, labels: labels,
+      classNames: classNames)
+  }
+
+  /// The pictures, their labels, and the names of the classes.
+  private static func list(
+    _ folder: String, classNames: [String]?
+  ) throws -> (files: [String], labels: [Int32], classNames: [String]) {
+    let found = try entries(of: folder).filter { isFolder("\(folder)/\($0)") }
+    guard !found.isEmpty else {
+      throw DataError(file: folder, "has no folders", remedy: "Put the pictures of each class in a folder of its own")
+    }
+    let classNames = classNames ?? found
+    var files: [String] = []
+    var labels: [Int32] = []
+    for name in found {
+      guard let label = classNames.firstIndex(of: name) else {
+        throw DataError(
+          file: "\(folder)/\(name)", "is not the folder of a known class",
+          remedy: "The classes are \(classNames.joined(separator: ", "))")
+      }
+      let pictures = try pictures(in: "\(folder)/\(name)")
+      guard !pictures.isEmpty else {
+        throw DataError(file: "\(folder)/\(name)", "has no pictures", remedy: "Add PNG or JPEG files, or take it out")
+      }
+      files += pictures
+      labels += Array(repeating: Int32(label), count: pictures.count)
+    }
+    return (files, labels, classNames)
+  }
+
+  /// The PNG and JPEG files in a folder and the folders in it.
+  private static func pictures(in folder: String) throws -> [String] {
+    try entries(of: folder).flatMap { name -> [String] in
+      let path = "\(folder)/\(name)"
+      if isFolder(path) { return try pictures(in: path) }
+      let kind = URL(fileURLWithPath: path).pathExtension.lowercased()
+      if unreadable.contains(kind) {
+        throw DataError(
+          file: path, "is a picture of a kind that cannot be read (\(kind))", remedy: "Convert it to PNG or JPEG")
+      }
+      return readable.contains(kind) ? [path] : []
+    }
+  }
+
+  /// The names in a folder, sorted, without hidden ones.
+  private static func entries(of folder: String) throws -> [String] {
+    guard isFolder(folder) else { throw DataError(file: folder, "is not a folder") }
+    do {
+      return try FileManager.default.contentsOfDirectory(atPath: folder).filter { !$0.hasPrefix(".") }
+        .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    } catch { throw DataError(file: folder, "cannot be read: \(error.localizedDescription)") }
+  }
+
+  private static func isFolder(_ path: String) -> Bool {
+    var isFolder: ObjCBool = false
+    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
+  }
+}
