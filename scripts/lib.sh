@@ -43,6 +43,17 @@ lock() {
   fi
 }
 
+# discard FOLDER...: deletes temporary folders. What an interrupted script had started may still be writing there for a
+# moment; what it leaves is deleted the next time.
+discard() {
+  local try
+  for try in 1 2 3 4 5; do
+    if rm -rf "$@" 2>/dev/null; then return 0; fi
+    sleep 0.3
+  done
+  return 0
+}
+
 running=
 stop_running() {
   if [ -n "$running" ]; then
