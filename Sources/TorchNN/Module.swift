@@ -22,11 +22,19 @@ public protocol Layer: Module {
 }
 
 extension Layer {
-  /// Computes the layer's output: the one place where outputs are recorded for taps and summaries, and where a failure
-  /// learns in which module it happened.
-  public func callAsFunction(_ input: Tensor) throws -> Tensor {
+  /// Computes the layer's output; outputs are recorded for taps and summaries here, and a failure learns in which module
+  /// it happened.
+  public func callAsFunction(_ input: Tensor) throws -> Tensor { try called(with: input) { try forward(input) } }
+}
+
+extension Module {
+  /// Runs `body`, which computes this module's output, as every call of a module does: the one place where outputs are
+  /// recorded for taps and summaries, and where a failure learns in which module it happened. A module that takes more
+  /// than one tensor uses it in a call of its own; `input` is the one that counts as what came in.
+  @inline(__always)
+  public func called(with input: Tensor, _ body: () throws -> Tensor) throws -> Tensor {
     do {
-      let output = try forward(input)
+      let output = try body()
       if let recorder = Recorder.current { try recorder.record(self, input: input, output: output) }
       return output
     } catch var error as TorchError {
@@ -56,14 +64,15 @@ public protocol ModeDependent: Module {
 
 /// A trainable tensor of a module. Its gradient is recorded.
 ///
-/// The value may be optional (`Tensor?`), for a bias that can be left out.
+/// The value may be optional (`Tensor?`), for a bias that can be left out, or a list of tensors that each have a key of
+/// their own (`[NamedTensor]`), for a layer with as many as its size says.
 @propertyWrapper
 public final class Parameter<Value> {
   public var wrappedValue: Value
 
   public init(wrappedValue: Value) {
     self.wrappedValue = wrappedValue
-    _ = try? (wrappedValue as? Tensor)?.requireGradient()
+    for named in heldTensors(wrappedValue) { _ = try? named.tensor.requireGradient() }
   }
 }
 
@@ -75,26 +84,39 @@ public final class Buffer<Value> {
   public init(wrappedValue: Value) { self.wrappedValue = wrappedValue }
 }
 
-/// What the walk over a module sees of a parameter or buffer, whether its value is optional or not.
+/// What the walk over a module sees of a parameter or buffer, whatever its value is.
 private protocol TensorSlot: AnyObject {
   var isParameter: Bool { get }
-  var tensor: Tensor? { get set }
+  /// The tensors, with the key of each under the property's own: empty where the property is one tensor.
+  var tensors: [NamedTensor] { get }
+  /// Puts others in their place, in the same order.
+  func replaceTensors(_ tensors: [Tensor])
 }
 
 extension Parameter: TensorSlot {
   fileprivate var isParameter: Bool { true }
-  fileprivate var tensor: Tensor? {
-    get { wrappedValue as? Tensor }
-    set { if let value = newValue as? Value { wrappedValue = value } }
-  }
+  fileprivate var tensors: [NamedTensor] { heldTensors(wrappedValue) }
+  fileprivate func replaceTensors(_ tensors: [Tensor]) { wrappedValue = holding(tensors, like: wrappedValue) }
 }
 
 extension Buffer: TensorSlot {
   fileprivate var isParameter: Bool { false }
-  fileprivate var tensor: Tensor? {
-    get { wrappedValue as? Tensor }
-    set { if let value = newValue as? Value { wrappedValue = value } }
+  fileprivate var tensors: [NamedTensor] { heldTensors(wrappedValue) }
+  fileprivate func replaceTensors(_ tensors: [Tensor]) { wrappedValue = holding(tensors, like: wrappedValue) }
+}
+
+/// The tensors in the value of a parameter or buffer.
+private func heldTensors<Value>(_ value: Value) -> [NamedTensor] {
+  if let tensor = value as? Tensor { return [NamedTensor(name: "", tensor: tensor)] }
+  return value as? [NamedTensor] ?? []
+}
+
+/// A value like `value`, with other tensors in it.
+private func holding<Value>(_ tensors: [Tensor], like value: Value) -> Value {
+  if let list = value as? [NamedTensor] {
+    return zip(list, tensors).map { NamedTensor(name: $0.name, tensor: $1) } as? Value ?? value
   }
+  return tensors.first as? Value ?? value
 }
 
 /// A tensor of a module's state, with its key.
@@ -119,7 +141,7 @@ extension Module {
   /// is listed under each.
   public var namedModules: [NamedModule] {
     var found: [NamedModule] = []
-    walk(path: "") { path, module in found.append(NamedModule(path: path, module: module)) } slot: { _, _ in }
+    walk(path: "", module: { found.append(NamedModule(path: $0, module: $1)) }, slot: { _, _ in })
     return found
   }
 
@@ -147,11 +169,21 @@ extension Module {
   private func namedTensors(where wanted: (any TensorSlot) -> Bool) -> [NamedTensor] {
     var found: [NamedTensor] = []
     var seen: Set<ObjectIdentifier> = []
+    for named in everyTensor(where: wanted) where seen.insert(ObjectIdentifier(named.tensor)).inserted {
+      found.append(named)
+    }
+    return found
+  }
+
+  /// All tensors of the state, each under every key that it has.
+  var stateUnderEveryKey: [NamedTensor] { everyTensor { _ in true } }
+
+  private func everyTensor(where wanted: (any TensorSlot) -> Bool) -> [NamedTensor] {
+    var found: [NamedTensor] = []
     walk(path: "") { _, _ in
     } slot: { path, slot in
-      if wanted(slot), let tensor = slot.tensor, seen.insert(ObjectIdentifier(tensor)).inserted {
-        found.append(NamedTensor(name: path, tensor: tensor))
-      }
+      guard wanted(slot) else { return }
+      found += slot.tensors.map { NamedTensor(name: joined(path, $0.name), tensor: $0.tensor) }
     }
     return found
   }
@@ -212,18 +244,17 @@ extension Module {
   private func replaceTensors(_ transform: (Tensor) throws -> Tensor) throws {
     var made: [ObjectIdentifier: Tensor] = [:]
     var slots: [any TensorSlot] = []
-    walk(path: "") { _, _ in } slot: { _, slot in slots.append(slot) }
+    walk(path: "", module: { _, _ in }, slot: { _, slot in slots.append(slot) })
     for slot in slots {
-      guard let tensor = slot.tensor else { continue }
-      if let known = made[ObjectIdentifier(tensor)] {
-        slot.tensor = known
-        continue
+      let before = slot.tensors.map(\.tensor)
+      let after = try before.map { tensor in
+        if let known = made[ObjectIdentifier(tensor)] { return known }
+        let moved = try withoutGradient { try transform(tensor) }
+        if moved !== tensor && tensor.requiresGradient { try moved.requireGradient() }
+        made[ObjectIdentifier(tensor)] = moved
+        return moved
       }
-      let moved = try withoutGradient { try transform(tensor) }
-      made[ObjectIdentifier(tensor)] = moved
-      guard moved !== tensor else { continue }
-      if tensor.requiresGradient { try moved.requireGradient() }
-      slot.tensor = moved
+      if !zip(before, after).allSatisfy({ $0 === $1 }) { slot.replaceTensors(after) }
     }
   }
 }

@@ -20,6 +20,7 @@ extension Operator {
   fileprivate static let maximum = Operator("aten::maximum")
   fileprivate static let logAddExp = Operator("aten::logaddexp")
   fileprivate static let addInPlace = Operator("aten::add_", overload: "Tensor")
+  fileprivate static let addScalarInPlace = Operator("aten::add_", overload: "Scalar")
   fileprivate static let multiplyInPlace = Operator("aten::mul_", overload: "Scalar")
   fileprivate static let multiplyTensorInPlace = Operator("aten::mul_", overload: "Tensor")
   fileprivate static let equal = Operator("aten::eq", overload: "Tensor")
@@ -78,7 +79,11 @@ extension Tensor {
   public func logAddExp(_ other: Tensor) throws -> Tensor { try Dispatcher.call(.logAddExp, self, other) }
 
   /// Adds `scale · other` to this tensor, in place.
-  public func add(_ other: Tensor, scale: Double = 1) throws { _ = try Dispatcher.call(.addInPlace, self, other, scale) }
+  public func add(_ other: Tensor, scale: Double = 1) throws {
+    _ = try Dispatcher.call(.addInPlace, self, other, scale)
+  }
+  /// Adds a whole number to every element of this tensor, in place.
+  public func add(_ value: Int) throws { _ = try Dispatcher.call(.addScalarInPlace, self, value) }
   /// Multiplies every element of this tensor, in place.
   public func multiply(by factor: Double) throws { _ = try Dispatcher.call(.multiplyInPlace, self, factor) }
   /// Multiplies this tensor element by element, in place.
