@@ -1,0 +1,127 @@
+extension Configuration {
+  /// What can be said without looking at any file, beyond single values.
+  func check(_ map: RecipeMap, hasTerms: Bool) {
+    let log = map.reader.log
+    func report(
+      _ path: String, _ message: String, hint: String? = nil, severity: RecipeError.Problem.Severity = .error
+    ) {
+      log.report(message, hint: hint, path: path, at: tree.location(near: path), severity: severity)
+    }
+    checkTeacher(hasTerms: hasTerms) { report($0, $1, hint: $2, severity: $3) }
+    if data.validation.isNone {
+      for (section, training) in trainings {
+        if training.keep == .best, tree.node(at: "\(section).keep") != nil {
+          report(
+            "\(section).keep", "\(section).keep: best needs validation examples, and data.validation is 0",
+            hint: "hold some out (data.validation: 0.1): the test split is not for choosing")
+        }
+        if training.earlyStop != nil, tree.node(at: "\(section).early_stop") != nil {
+          report(
+            "\(section).early_stop", "\(section).early_stop needs validation examples, and data.validation is 0",
+            hint: "hold some out: data.validation: 0.1")
+        }
+      }
+    }
+    if case .epochs(let epochs) = training.length {
+      for (index, term) in terms.enumerated() where term.start >= Double(epochs) {
+        report(
+          "terms[\(index)].\(term.name).start",
+          "terms[\(index)] never counts: it begins in epoch \(RecipeNode.number(term.start).flow) of \(epochs)",
+          severity: .warning)
+      }
+    }
+    if seeds.count == 1, compare {
+      report(
+        tree["seed"] == nil ? "seeds" : "seed", "one seed cannot tell a gain from luck",
+        hint: "three or more give an interval: seeds: [1, 2, 3]", severity: .warning)
+    }
+    if !compare, tree["alone"].map({ !$0.isNull }) ?? false {
+      report("alone", "alone has no effect: compare is false", severity: .warning)
+    }
+  }
+
+  private var trainings: [(section: String, training: Training)] {
+    [("training", training), ("alone", alone)] + (teacher?.training.map { [("teacher.training", $0)] } ?? [])
+  }
+
+  private func checkTeacher(
+    hasTerms: Bool, _ report: (String, String, String?, RecipeError.Problem.Severity) -> Void
+  ) {
+    guard let teacher else {
+      if let index = terms.firstIndex(where: \.needsTeacher) {
+        let place = hasTerms ? "terms[\(index)] (\(terms[index].name)) needs" : "the default terms need"
+        report(
+          hasTerms ? "terms[\(index)]" : "teacher", "\(place) a teacher, and the recipe has none",
+          "add 'teacher: {weights: path}', or 'distill train' trains a model without one", .error)
+      }
+      return
+    }
+    if !terms.isEmpty, !terms.contains(where: \.needsTeacher) {
+      report("teacher", "no term uses the teacher", "add '- soft_targets: {temperature: 4}' to terms", .warning)
+    }
+    guard let smoothing = teacher.training?.labelSmoothing, smoothing > 0 else { return }
+    for (index, term) in terms.enumerated() {
+      guard case .softTargets(let temperature) = term.kind, max(temperature.from, temperature.to) > 2 else { continue }
+      report(
+        "terms[\(index)].soft_targets.temperature",
+        "the teacher is trained with label smoothing, and its soft targets are used above temperature 2",
+        "label smoothing wipes out what high temperatures would show: train the teacher without it", .warning)
+    }
+  }
+
+  /// Each setting must give a recipe without problems too.
+  func checkSettings(fileName: String, log: RecipeLog) {
+    for setting in settings { _ = Configuration(tree: tree(of: setting, log: log), fileName: fileName, log: log) }
+  }
+
+  private func tree(of setting: Setting, log: RecipeLog) -> RecipeNode {
+    var tree = tree
+    if case .map(let entries) = tree.content { tree.content = .map(entries.filter { $0.key != "settings" }) }
+    for change in setting.changes {
+      guard let path = RecipePath(change.path) else {
+        log.report(
+          "'\(change.path)' in the setting '\(setting.name)' is no key", hint: "such as data.labels", path: "settings",
+          at: change.value.location)
+        continue
+      }
+      tree = RecipeFile.apply(path, change.value, to: tree, log: log)
+    }
+    return tree
+  }
+
+  /// The recipe of one setting: all that the recipe says, changed by what the setting says.
+  ///
+  /// - Throws: `RecipeError` when a change does not fit.
+  public func resolved(setting: Setting) throws -> Configuration {
+    let log = RecipeLog(root: RecipeSource(file: "\(name), setting \(setting.name)", text: ""))
+    var base = self
+    base.tree = sourceTree
+    let result = Configuration(tree: base.tree(of: setting, log: log), fileName: name, log: log)
+    guard var result, log.errors.isEmpty else { throw RecipeError(log.sortedErrors) }
+    result.name = name
+    return result
+  }
+
+  /// The recipe of the setting with a name.
+  public func resolved(setting name: String) throws -> Configuration {
+    guard let setting = settings.first(where: { $0.name == name }) else {
+      let names = settings.isEmpty ? "it has none" : "it has \(settings.map { "'\($0.name)'" }.joined(separator: ", "))"
+      throw RecipeError([
+        RecipeError.Problem(file: self.name, path: "settings", message: "the recipe has no setting '\(name)'", hint: names)
+      ])
+    }
+    return try resolved(setting: setting)
+  }
+
+  /// Every setting with its recipe; the recipe itself, without a name, where there are none.
+  public func resolvedSettings() throws -> [(name: String?, configuration: Configuration)] {
+    guard !settings.isEmpty else { return [(nil, self)] }
+    return try settings.map { ($0.name, try resolved(setting: $0)) }
+  }
+
+  /// What the recipe's file said, or all that holds where the program has changed something since.
+  private var sourceTree: RecipeNode {
+    let log = RecipeLog(root: RecipeSource(file: name, text: ""))
+    return Configuration(tree: tree, fileName: name, log: log) == self ? tree : node
+  }
+}

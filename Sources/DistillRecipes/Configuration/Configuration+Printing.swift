@@ -1,0 +1,266 @@
+import DistillModels
+
+extension Configuration {
+  /// The whole recipe with every default, always in the same order. Reading it gives an equal configuration.
+  public var yaml: String { node.yaml }
+
+  /// A part of a recipe that can be told apart from others by its hash.
+  public enum Part: String, Sendable, Codable, CaseIterable {
+    case data
+    case teacher
+    case student
+    case terms
+    case training
+    case alone
+  }
+
+  /// A text that is the same for equal parts, on every machine: 32 hexadecimal digits.
+  public func hash(of parts: [Part]) -> String {
+    let text = parts.map { "\($0.rawValue):\n\((node[$0.rawValue] ?? .null).yaml)" }.joined()
+    return Self.hash(text)
+  }
+
+  /// Of the whole recipe.
+  public var hash: String { Self.hash(yaml) }
+
+  /// FNV-1a in 128 bits: these hashes tell recipes apart, they guard against nobody.
+  private static func hash(_ text: String) -> String {
+    let prime: UInt128 = 1 << 88 + 0x13b
+    var hash: UInt128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d
+    for byte in text.utf8 { hash = (hash ^ UInt128(byte)) &* prime }
+    let digits = String(hash, radix: 16)
+    return String(repeating: "0", count: 32 - digits.count) + digits
+  }
+
+  var node: RecipeNode {
+    .map([
+      "name": .text(name),
+      "description": description.map { .text($0) },
+      "seeds": .list(seeds.map { .int($0) }),
+      "device": .text(device),
+      "threads": .int(threads),
+      "parallel": .int(parallel),
+      "output": .text(output),
+      "compare": .flag(compare),
+      "data": data.node,
+      "teacher": teacher?.node,
+      "student": student.node,
+      "terms": .list(terms.map { $0.node(withWeight: alpha == nil) }),
+      "alpha": alpha.map { .number($0) },
+      "training": training.node,
+      "alone": alone.node(differingFrom: training),
+      "settings": settings.isEmpty ? nil : .list(settings.map(\.node)),
+    ])
+  }
+}
+
+extension Configuration.Data {
+  var node: RecipeNode {
+    .map([
+      "dataset": .text(dataset),
+      "path": path.map { .text($0) },
+      "image_size": imageSize.map { .list($0.map { .int($0) }) },
+      "label_column": labelColumn.map { .text($0) },
+      "test": test.node,
+      "validation": validation.node,
+      "labels": .number(labels),
+      "transfer": .text(transfer.rawValue),
+      "normalize": normalize.node,
+      "augmentation": .list(augmentation.map(\.node)),
+      "views": .int(views),
+    ])
+  }
+}
+
+extension Configuration.Amount {
+  var node: RecipeNode {
+    switch self {
+    case .fraction(let fraction): .number(fraction)
+    case .count(let count): .int(count)
+    }
+  }
+}
+
+extension Configuration.Normalization {
+  var node: RecipeNode {
+    switch self {
+    case .measured: .flag(true)
+    case .none: .flag(false)
+    case .given(let mean, let deviation):
+      .map([
+        "mean": .list(mean.map { .number($0) }), "standard_deviation": .list(deviation.map { .number($0) }),
+      ])
+    }
+  }
+}
+
+extension Configuration.Augmentation {
+  var node: RecipeNode { .map([kind.rawValue: .number(value)]) }
+}
+
+extension Configuration.Model {
+  var node: RecipeNode {
+    let entries = options.sorted { $0.key < $1.key }.map {
+      RecipeNode.Entry(key: $0.key, keyLocation: nil, value: $0.value.node)
+    }
+    return RecipeNode(.map([.init(key: "architecture", keyLocation: nil, value: .text(architecture))] + entries))
+  }
+}
+
+extension OptionValue {
+  var node: RecipeNode {
+    switch self {
+    case .flag(let value): .flag(value)
+    case .integer(let value): .int(value)
+    case .number(let value): .number(value)
+    case .text(let value): .text(value)
+    case .integers(let values): .list(values.map { .int($0) })
+    }
+  }
+}
+
+extension Configuration.Teacher {
+  var node: RecipeNode {
+    let precomputed = RecipeNode(.scalar(precompute.rawValue, isQuoted: false))
+    if isEnsemble || members.first.map({ $0.weight != 1 }) ?? false {
+      return .map([
+        "members": .list(members.map(\.node)), "average": .text(average.rawValue), "precompute": precomputed,
+      ])
+    }
+    return .map([
+      "model": members.first?.model?.node,
+      "weights": members.first?.weights.map { .text($0) },
+      "precompute": precomputed,
+      "training": training?.node,
+    ])
+  }
+}
+
+extension Configuration.Member {
+  var node: RecipeNode {
+    .map(["model": model?.node, "weights": weights.map { .text($0) }, "weight": .number(weight)])
+  }
+}
+
+extension Configuration.Student {
+  var node: RecipeNode { .map(["model": model?.node, "weights": weights.map { .text($0) }]) }
+}
+
+extension Configuration.Ramp {
+  var node: RecipeNode {
+    isConstant ? .number(from) : .map(["from": .number(from), "to": .number(to), "over": .text(shape.rawValue)])
+  }
+}
+
+extension Configuration.Term {
+  func node(withWeight: Bool) -> RecipeNode {
+    let weightNode = withWeight ? weight.node : nil
+    let end = end.map { RecipeNode.number($0) }
+    let options: RecipeNode =
+      switch kind {
+      case .softTargets(let temperature):
+        .map(["temperature": temperature.node, "weight": weightNode, "start": .number(start), "end": end])
+      case .hardLabels(let smoothing):
+        .map(["weight": weightNode, "label_smoothing": .number(smoothing), "start": .number(start), "end": end])
+      case .logitMatching(let zeroMean):
+        .map(["weight": weightNode, "zero_mean": .flag(zeroMean), "start": .number(start), "end": end])
+      }
+    return .map([name: options])
+  }
+}
+
+extension Configuration.Training {
+  var node: RecipeNode {
+    let (epochs, steps): (RecipeNode?, RecipeNode?) =
+      switch length {
+      case .epochs(let count): (.int(count), nil)
+      case .steps(let count): (nil, .int(count))
+      }
+    return .map([
+      "epochs": epochs,
+      "steps": steps,
+      "batch_size": .int(batchSize),
+      "accumulation": .int(accumulation),
+      "precision": .text(precision.rawValue),
+      "channels_last": .flag(channelsLast),
+      "optimizer": optimizer.node,
+      "schedule": schedule.node,
+      "clip_norm": .number(clipNorm),
+      "keep": .text(keep.rawValue),
+      "metric": .text(metric.rawValue),
+      "early_stop": .int(earlyStop),
+      "checkpoint_every": checkpointEvery.node,
+      "label_smoothing": .number(labelSmoothing),
+      "augmentation": augmentation.map { .list($0.map(\.node)) },
+    ])
+  }
+
+  /// The keys of the student's own training: those of `role` student.
+  var nodeOfStudent: RecipeNode { node.without(["label_smoothing", "augmentation"]) }
+
+  /// What the section `alone` must say, so that it gives this on top of `training`.
+  func node(differingFrom training: Self) -> RecipeNode {
+    let base = training.nodeOfStudent
+    let own = node.without(["epochs", "steps", "batch_size", "accumulation"])
+    return RecipeNode(.map((own.entries ?? []).filter { base[$0.key] != $0.value }))
+  }
+}
+
+extension RecipeNode {
+  fileprivate func without(_ keys: [String]) -> RecipeNode {
+    RecipeNode(.map((entries ?? []).filter { !keys.contains($0.key) }), location: location)
+  }
+}
+
+extension Configuration.CheckpointInterval {
+  var node: RecipeNode {
+    switch self {
+    case .epoch: .text("epoch")
+    case .steps(let count): .text("\(count) steps")
+    }
+  }
+}
+
+extension Configuration.Optimizer {
+  var node: RecipeNode {
+    switch kind {
+    case .sgd:
+      .map([
+        "kind": .text(kind.rawValue), "learning_rate": .number(learningRate), "momentum": .number(momentum),
+        "dampening": .number(dampening), "nesterov": .flag(nesterov), "weight_decay": .number(weightDecay),
+      ])
+    case .adam, .adamw:
+      .map([
+        "kind": .text(kind.rawValue), "learning_rate": .number(learningRate),
+        "betas": .list(betas.map { .number($0) }), "epsilon": .number(epsilon), "amsgrad": .flag(amsgrad),
+        "weight_decay": .number(weightDecay),
+      ])
+    }
+  }
+}
+
+extension Configuration.Schedule {
+  var node: RecipeNode {
+    let usesWarmup = kind != .oneCycle
+    let dropsRate = kind == .step || kind == .multiStep
+    return .map([
+      "kind": .text(kind.rawValue),
+      "every": kind == .step ? .int(every) : nil,
+      "milestones": kind == .multiStep ? .list(milestones.map { .int($0) }) : nil,
+      "gamma": dropsRate ? .number(gamma) : nil,
+      "minimum": kind == .cosine ? .number(minimum) : nil,
+      "climb": kind == .oneCycle ? .number(climb) : nil,
+      "divisor": kind == .oneCycle ? .number(divisor) : nil,
+      "final_divisor": kind == .oneCycle ? .number(finalDivisor) : nil,
+      "warmup": usesWarmup ? .number(warmup) : nil,
+      "warmup_from": usesWarmup ? .number(warmupFrom) : nil,
+    ])
+  }
+}
+
+extension Configuration.Setting {
+  var node: RecipeNode {
+    let set = changes.map { RecipeNode.Entry(key: $0.path, keyLocation: nil, value: $0.value) }
+    return .map(["name": .text(name), "set": RecipeNode(.map(set))])
+  }
+}

@@ -1,0 +1,411 @@
+import DistillModels
+
+/// A recipe: what is to be distilled from what, on which data, and how. Read from YAML, checked, with every default
+/// filled in.
+public struct Configuration: Sendable, Equatable {
+  /// A word for the run; the recipe's file name if not given.
+  public var name: String
+  public var description: String?
+  /// One comparison is run for each; their spread gives the interval.
+  public var seeds: [Int]
+  /// `cpu`, `cuda`, `cuda:1` or `mps`.
+  public var device: String
+  /// Of each job; nil leaves the choice to the program.
+  public var threads: Int?
+  /// Jobs that run at the same time.
+  public var parallel: Int
+  /// The run folder; nil for `runs/` and the name: see `outputFolder`.
+  public var output: String?
+  /// Whether the same student is also trained alone, on the same budget.
+  public var compare: Bool
+  public var data: Data
+  public var teacher: Teacher?
+  public var student: Student
+  /// What the student is trained to do.
+  public var terms: [Term]
+  /// α of the weighted average α · soft + (1 − α) · hard, where the recipe gives that instead of weights. The terms'
+  /// weights are set from it.
+  public var alpha: Double?
+  /// How the student is trained.
+  public var training: Training
+  /// How the same student is trained alone: as `training`, but for what the recipe says otherwise.
+  public var alone: Training
+  /// Named variants; empty for one run of the recipe as it is.
+  public var settings: [Setting]
+  /// What is not wrong, but worth a second look.
+  public var warnings: [RecipeError.Problem]
+  /// The tree this was read from, for the settings.
+  var tree: RecipeNode
+
+  /// Equal when all that a run depends on is equal.
+  public static func == (first: Configuration, second: Configuration) -> Bool { first.node == second.node }
+}
+
+// MARK: - Data
+
+extension Configuration {
+  /// Where the examples come from, and what is done to them.
+  public struct Data: Sendable, Equatable {
+    /// A name from the catalog, or the kind of files at `path`: `idx`, `csv`, `cifar10`, `folder`.
+    public var dataset: String
+    public var path: String?
+    /// Height and width that pictures in a folder are brought to.
+    public var imageSize: [Int]?
+    /// The column of a CSV file that holds the class.
+    public var labelColumn: String?
+    /// What is held out to test on, where the data set has no test split of its own.
+    public var test: Amount
+    /// What is held out of the training examples to choose by, class by class in proportion.
+    public var validation: Amount
+    /// The part of the training examples whose labels may be seen, class by class in proportion.
+    public var labels: Double
+    public var transfer: Transfer
+    public var normalize: Normalization
+    public var augmentation: [Augmentation]
+    /// K fixed augmented views of each example, labelled once by the teacher; nil for a new one every time.
+    public var views: Int?
+  }
+
+  /// A number of examples, as a fraction of all or as it is.
+  public enum Amount: Sendable, Equatable {
+    case fraction(Double)
+    case count(Int)
+
+    public var isNone: Bool { self == .fraction(0) || self == .count(0) }
+
+    /// How many of `total` examples.
+    public func count(of total: Int) -> Int {
+      switch self {
+      case .fraction(let fraction): Int((Double(total) * fraction).rounded())
+      case .count(let count): min(count, total)
+      }
+    }
+  }
+
+  /// The examples that the student is distilled on.
+  public enum Transfer: String, Sendable, Codable, CaseIterable {
+    /// All training examples, with label or without.
+    case all
+    /// Only those with a label.
+    case labelled
+  }
+
+  public enum Normalization: Sendable, Equatable {
+    /// Mean 0 and standard deviation 1 by channel, measured on the training split.
+    case measured
+    case none
+    /// Given by channel.
+    case given(mean: [Double], standardDeviation: [Double])
+  }
+
+  /// A change to training examples, drawn anew for each.
+  public struct Augmentation: Sendable, Equatable {
+    public enum Kind: String, Sendable, Codable, CaseIterable {
+      /// Left to right, with this probability.
+      case flip
+      /// Padded by so many pixels on each side, and cropped back at a random place.
+      case crop
+      /// A square of so many pixels is blanked.
+      case cutout
+      /// Moved by up to so many pixels.
+      case shift
+      /// Two examples are mixed, in a proportion drawn from Beta(α, α).
+      case mixup
+      /// A rectangle comes from another example, its area drawn from Beta(α, α).
+      case cutmix
+    }
+
+    public var kind: Kind
+    public var value: Double
+
+    public init(_ kind: Kind, _ value: Double) {
+      self.kind = kind
+      self.value = value
+    }
+  }
+}
+
+// MARK: - Models
+
+extension Configuration {
+  /// An architecture and its options, such as `{architecture: resnet9, widths: [32, 64]}`.
+  public struct Model: Sendable, Equatable {
+    public var architecture: String
+    /// All of the architecture's.
+    public var options: [String: OptionValue]
+
+    public init(architecture: String, options: [String: OptionValue] = [:]) {
+      self.architecture = architecture
+      self.options = options
+    }
+
+    /// The model for examples of a shape and a number of classes, which a recipe leaves to the data.
+    public func specification(inputShape: [Int], classCount: Int) -> ModelSpecification {
+      ModelSpecification(architecture, options, inputShape: inputShape, classCount: classCount)
+    }
+  }
+
+  /// Who teaches.
+  public struct Teacher: Sendable, Equatable {
+    /// One, or those of an ensemble.
+    public var members: [Member]
+    /// How an ensemble's outputs become one.
+    public var average: Average
+    /// Whether the outputs are computed once and kept in memory.
+    public var precompute: Precompute
+    /// How the teacher is trained when its weights do not exist; nil: it must exist.
+    public var training: Training?
+
+    public var isEnsemble: Bool { members.count > 1 }
+  }
+
+  /// A teacher, or one of an ensemble.
+  public struct Member: Sendable, Equatable {
+    /// May be left out where `weights` is a model folder, which says it.
+    public var model: Model?
+    /// A safetensors file or a model folder.
+    public var weights: String?
+    /// How much the member counts in an ensemble.
+    public var weight: Double
+  }
+
+  public enum Average: String, Sendable, Codable, CaseIterable {
+    /// Of the probabilities.
+    case arithmetic
+    /// Of the probabilities, normalized: the mean of the log-probabilities.
+    case geometric
+    /// Of the logits.
+    case logits
+  }
+
+  public enum Precompute: String, Sendable, Codable, CaseIterable {
+    /// Where it saves time and fits into memory.
+    case auto
+    case always = "true"
+    case never = "false"
+  }
+
+  public struct Student: Sendable, Equatable {
+    /// May be left out where `weights` is a model folder, which says it.
+    public var model: Model?
+    /// Weights to start from.
+    public var weights: String?
+  }
+}
+
+// MARK: - Terms
+
+extension Configuration {
+  /// One part of the objective.
+  public struct Term: Sendable, Equatable {
+    public enum Kind: Sendable, Equatable {
+      case softTargets(temperature: Ramp)
+      case hardLabels(labelSmoothing: Double)
+      case logitMatching(zeroMean: Bool)
+    }
+
+    public var kind: Kind
+    public var weight: Ramp
+    /// The epoch in which it begins to count.
+    public var start: Double
+    /// The epoch in which it no longer counts; nil: to the end.
+    public var end: Double?
+
+    public init(_ kind: Kind, weight: Ramp = Ramp(1), start: Double = 0, end: Double? = nil) {
+      self.kind = kind
+      self.weight = weight
+      self.start = start
+      self.end = end
+    }
+
+    /// As recipes spell it: `soft_targets`.
+    public var name: String {
+      switch kind {
+      case .softTargets: "soft_targets"
+      case .hardLabels: "hard_labels"
+      case .logitMatching: "logit_matching"
+      }
+    }
+
+    public var needsTeacher: Bool { if case .hardLabels = kind { false } else { true } }
+  }
+
+  /// A number that is constant, or goes from one value to another over the training.
+  public struct Ramp: Sendable, Equatable {
+    public enum Shape: String, Sendable, Codable, CaseIterable {
+      case linear
+      case cosine
+    }
+
+    public var from: Double
+    public var to: Double
+    public var shape: Shape
+
+    public init(from: Double, to: Double, shape: Shape = .linear) {
+      self.from = from
+      self.to = to
+      self.shape = shape
+    }
+
+    public init(_ value: Double) { self.init(from: value, to: value) }
+
+    public var isConstant: Bool { from == to }
+  }
+}
+
+// MARK: - Training
+
+extension Configuration {
+  /// How a model is trained.
+  public struct Training: Sendable, Equatable {
+    public var length: Length
+    public var batchSize: Int
+    /// Batches whose gradients make one step.
+    public var accumulation: Int
+    public var precision: Precision
+    public var channelsLast: Bool
+    public var optimizer: Optimizer
+    public var schedule: Schedule
+    /// The largest norm of all gradients together; nil: not clipped.
+    public var clipNorm: Double?
+    public var keep: Keep
+    /// What `keep: best` and `early_stop` go by.
+    public var metric: Metric
+    /// Epochs without improvement after which the training ends; nil: never before its time.
+    public var earlyStop: Int?
+    public var checkpointEvery: CheckpointInterval
+    /// Of a teacher, or of the student alone. When the student is distilled, the term `hard_labels` has its own.
+    public var labelSmoothing: Double
+    /// Of a teacher, or of the student alone, where it is not the data's; nil: the data's.
+    public var augmentation: [Augmentation]?
+  }
+
+  public enum Length: Sendable, Equatable {
+    case epochs(Int)
+    case steps(Int)
+  }
+
+  public enum Precision: String, Sendable, Codable, CaseIterable {
+    case float32
+    case bfloat16
+    case float16
+  }
+
+  public enum Keep: String, Sendable, Codable, CaseIterable {
+    /// The weights with the best metric on the validation examples.
+    case best
+    /// The weights at the end.
+    case last
+  }
+
+  public enum Metric: String, Sendable, Codable, CaseIterable {
+    case accuracy
+    case loss
+  }
+
+  public enum CheckpointInterval: Sendable, Equatable {
+    case epoch
+    case steps(Int)
+  }
+
+  /// An optimizer and its options; those of other kinds have no effect.
+  public struct Optimizer: Sendable, Equatable {
+    public enum Kind: String, Sendable, Codable, CaseIterable {
+      case sgd
+      case adam
+      case adamw
+    }
+
+    public var kind: Kind
+    public var learningRate: Double
+    public var weightDecay: Double
+    /// SGD's.
+    public var momentum: Double
+    /// SGD's.
+    public var dampening: Double
+    /// SGD's.
+    public var nesterov: Bool
+    /// Adam's and AdamW's β₁ and β₂.
+    public var betas: [Double]
+    /// Adam's and AdamW's.
+    public var epsilon: Double
+    /// Adam's and AdamW's.
+    public var amsgrad: Bool
+
+    /// PyTorch's defaults.
+    public init(_ kind: Kind) {
+      self.kind = kind
+      learningRate = 1e-3
+      weightDecay = kind == .adamw ? 1e-2 : 0
+      momentum = 0
+      dampening = 0
+      nesterov = false
+      betas = [0.9, 0.999]
+      epsilon = 1e-8
+      amsgrad = false
+    }
+  }
+
+  /// How the learning rate changes; the options of other kinds have no effect.
+  public struct Schedule: Sendable, Equatable {
+    public enum Kind: String, Sendable, Codable, CaseIterable {
+      case constant
+      case step
+      case multiStep = "multi_step"
+      case cosine
+      case oneCycle = "one_cycle"
+    }
+
+    public var kind: Kind
+    /// The part of all steps in which the learning rate climbs first, in a line.
+    public var warmup: Double
+    /// The fraction of the learning rate that the climb begins with.
+    public var warmupFrom: Double
+    /// Of `step`: epochs from one drop to the next.
+    public var every: Int
+    /// Of `multi_step`: the epochs in which the rate drops.
+    public var milestones: [Int]
+    /// Of `step` and `multi_step`: what the rate is multiplied with.
+    public var gamma: Double
+    /// Of `cosine`: the last rate, as a fraction of the learning rate.
+    public var minimum: Double
+    /// Of `one_cycle`: the part of the steps in which the rate climbs.
+    public var climb: Double
+    /// Of `one_cycle`: the first rate is the learning rate divided by this.
+    public var divisor: Double
+    /// Of `one_cycle`: the last rate is the first divided by this.
+    public var finalDivisor: Double
+
+    public init(_ kind: Kind) {
+      self.kind = kind
+      warmup = 0
+      warmupFrom = 0.1
+      every = 10
+      milestones = []
+      gamma = 0.1
+      minimum = 0
+      climb = 0.3
+      divisor = 25
+      finalDivisor = 10_000
+    }
+  }
+}
+
+// MARK: - Settings
+
+extension Configuration {
+  /// A named variant of the recipe.
+  public struct Setting: Sendable, Equatable {
+    public var name: String
+    /// Dotted paths with their values, in order.
+    var changes: [Change]
+
+    struct Change: Sendable, Equatable {
+      var path: String
+      var value: RecipeNode
+    }
+
+    /// What it changes, such as `data.labels` to `0.03`.
+    public var changedValues: [(path: String, value: String)] { changes.map { ($0.path, $0.value.flow) } }
+  }
+}

@@ -1,0 +1,198 @@
+import Foundation
+import Yams
+
+extension RecipeNode {
+  /// The largest recipe that is read, in bytes.
+  static let largestRecipe = 1_000_000
+  /// More than any recipe needs, few enough that repeating them inside each other makes nothing large.
+  private static let mostAliases = 32
+  private static let mostNodes = 50_000
+  private static let deepest = 24
+
+  /// Reads one YAML document.
+  ///
+  /// - Returns: nil when there is nothing in it but comments
+  /// - Throws: `RecipeError` when it is not YAML, or more than one document
+  static func parse(_ text: String, source: RecipeSource) throws -> RecipeNode? {
+    guard text.utf8.count <= largestRecipe else {
+      throw RecipeError([
+        source.problem(at: nil, nil, "the recipe is larger than 1 MB", hint: "is this the right file?")
+      ])
+    }
+    let text = text.first == "\u{FEFF}" ? String(text.dropFirst()) : text
+    try refuseManyAliases(text, source: source)
+    let parser: Parser
+    let root: Node?
+    do {
+      parser = try Parser(yaml: text, encoding: .utf8)
+      root = try parser.singleRoot()
+    } catch let error as YamlError {
+      throw RecipeError([problem(for: error, text: text, source: source)])
+    }
+    guard let root else { return nil }
+    var conversion = Conversion(source: source)
+    let node = conversion.convert(root, depth: 0)
+    guard conversion.problems.isEmpty else { throw RecipeError(conversion.problems) }
+    return node
+  }
+
+  private static func refuseManyAliases(_ text: String, source: RecipeSource) throws {
+    var count = 0
+    for (index, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated()
+    where line.contains("*") && !line.drop(while: \.isWhitespace).hasPrefix("#") {
+      count += line.matches(of: /(^|[\s,\[{:])\*[^\s,\[\]{}]/).count
+      if count > mostAliases {
+        throw RecipeError([
+          source.problem(
+            at: index + 1, 1, "more than \(mostAliases) aliases (*name)", hint: "write repeated parts out")
+        ])
+      }
+    }
+  }
+
+  /// From Yams' nodes to ours: aliases are written out, merge keys (`<<`) applied.
+  private struct Conversion {
+    let source: RecipeSource
+    var problems: [RecipeError.Problem] = []
+    var count = 0
+
+    init(source: RecipeSource) { self.source = source }
+
+    mutating func convert(_ node: Node, depth: Int) -> RecipeNode {
+      count += 1
+      let location = location(of: node)
+      guard count <= mostNodes, depth <= deepest else {
+        if problems.isEmpty {
+          report(location, count > mostNodes ? "the recipe is too large" : "the recipe is nested too deeply")
+        }
+        return RecipeNode(.list([]), location: location)
+      }
+      switch node {
+      case .scalar(let scalar):
+        check(tag: scalar.tag, at: location)
+        let isPlain = scalar.style == .plain && scalar.tag.rawValue != Self.tag("str")
+        return RecipeNode(.scalar(scalar.string, isQuoted: !isPlain), location: location)
+      case .sequence(let sequence):
+        check(tag: sequence.tag, at: location)
+        return RecipeNode(.list(sequence.map { convert($0, depth: depth + 1) }), location: location)
+      case .mapping(let mapping):
+        check(tag: mapping.tag, at: location)
+        return RecipeNode(.map(entries(of: mapping, depth: depth)), location: location)
+      case .alias(let alias):
+        report(location, "the alias *\(alias.anchor.rawValue) names nothing")
+        return RecipeNode(.list([]), location: location)
+      }
+    }
+
+    private mutating func entries(of mapping: Node.Mapping, depth: Int) -> [Entry] {
+      var entries: [Entry] = []
+      var merged: [Entry] = []
+      for (key, value) in mapping {
+        guard case .scalar(let scalar) = key else {
+          report(location(of: key), "a key must be a word, not \(key.mapping != nil ? "a map" : "a list")")
+          continue
+        }
+        let keyLocation = location(of: key)
+        let converted = convert(value, depth: depth + 1)
+        if scalar.string == "<<", scalar.style == .plain {
+          for node in converted.items ?? [converted] {
+            guard let given = node.entries else {
+              report(keyLocation, "'<<' takes a map, not \(node.shown)")
+              continue
+            }
+            merged += given.filter { entry in !merged.contains { $0.key == entry.key } }
+          }
+        } else if entries.contains(where: { $0.key == scalar.string }) {
+          report(keyLocation, "the key '\(scalar.string)' is there twice")
+        } else {
+          entries.append(Entry(key: scalar.string, keyLocation: keyLocation, value: converted))
+        }
+      }
+      return entries + merged.filter { entry in !entries.contains { $0.key == entry.key } }
+    }
+
+    private func location(of node: Node) -> RecipeLocation {
+      RecipeLocation(source: source, line: node.mark?.line ?? 1, column: node.mark?.column ?? 1)
+    }
+
+    private mutating func report(_ location: RecipeLocation, _ message: String, hint: String? = nil) {
+      problems.append(source.problem(at: location.line, location.column, message, hint: hint))
+    }
+
+    private static func tag(_ name: String) -> String { "tag:yaml.org,2002:\(name)" }
+
+    private static let knownTags = Set(["str", "int", "float", "bool", "null", "map", "seq", "merge", "value", "timestamp"].map(tag))
+
+    /// A recipe is plain data: tags that ask for a type of some program are refused.
+    private mutating func check(tag: Tag, at location: RecipeLocation) {
+      let name = tag.rawValue
+      guard !name.isEmpty, name != "!", !Self.knownTags.contains(name) else { return }
+      report(location, "the tag \(name) means nothing in a recipe", hint: "leave it out")
+    }
+  }
+
+  // MARK: - Not YAML
+
+  private static func problem(for error: YamlError, text: String, source: RecipeSource) -> RecipeError.Problem {
+    switch error {
+    case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _):
+      return syntaxProblem(problem, context: context, mark: mark, source: source)
+    case .composer(_, let problem, let mark, _):
+      if problem.contains("another document") {
+        return source.problem(
+          at: mark.line, mark.column, "a second document begins here", hint: "a recipe is one document: one file each")
+      }
+      return source.problem(
+        at: mark.line, mark.column, "this alias names no anchor before it",
+        hint: "write &name at the part to repeat; a text that begins with * needs quotes")
+    case .duplicatedKeysInMapping(let keys, let context):
+      let key = keys.first ?? ""
+      let mark = secondOccurrence(of: key, after: context.mark, in: source)
+      return source.problem(
+        at: mark.line, mark.column, "the key '\(key)' is there twice",
+        hint: "it stands in line \(context.mark.line) already; keep one of them")
+    case .reader(let problem, let offset, _, _):
+      let position = offset.flatMap { text.index(text.startIndex, offsetBy: $0, limitedBy: text.endIndex) }
+      let before = text[..<(position ?? text.startIndex)]
+      let line = before.count(where: \.isNewline) + 1
+      let column = before.reversed().prefix { !$0.isNewline }.reduce(0) { $0 + $1.unicodeScalars.count } + 1
+      return source.problem(at: line, column, "not readable as text: \(problem)")
+    default:
+      return source.problem(at: nil, nil, "not readable as YAML: \(error)")
+    }
+  }
+
+  private static func syntaxProblem(
+    _ problem: String, context: YamlError.Context?, mark: Mark, source: RecipeSource
+  ) -> RecipeError.Problem {
+    let line = source.lines.indices.contains(mark.line - 1) ? source.lines[mark.line - 1] : ""
+    var hint: String?
+    if line.prefix(while: \.isWhitespace).contains("\t") {
+      hint = "indent with spaces, not tabs"
+    } else if problem.contains("mapping values are not allowed") {
+      hint = "a text with ': ' in it needs quotes; otherwise the indentation is off"
+    } else if let context, context.mark.line != mark.line {
+      hint = "it belongs to what begins in line \(context.mark.line)"
+    }
+    let while_ = context.map { " \($0.text)" } ?? ""
+    return source.problem(at: mark.line, mark.column, "not YAML: \(problem)\(while_)", hint: hint)
+  }
+
+  /// Yams tells where a repeated key stands first; this looks for the next place: in the same column, or further on in
+  /// the same line.
+  private static func secondOccurrence(
+    of key: String, after mark: Mark, in source: RecipeSource
+  ) -> (line: Int, column: Int) {
+    guard source.lines.indices.contains(mark.line - 1) else { return (mark.line, mark.column) }
+    let rest = source.lines[mark.line - 1].dropFirst(mark.column - 1 + key.count)
+    if let range = rest.firstRange(of: "\(key):") {
+      return (mark.line, mark.column + key.count + rest.distance(from: rest.startIndex, to: range.lowerBound))
+    }
+    let lead = mark.column - 1
+    for (index, line) in source.lines.enumerated().dropFirst(mark.line)
+    where line.dropFirst(lead).hasPrefix("\(key):") && line.prefix(lead).allSatisfy({ $0 == " " }) {
+      return (index + 1, mark.column)
+    }
+    return (mark.line, mark.column)
+  }
+}

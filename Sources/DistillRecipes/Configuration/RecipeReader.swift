@@ -1,0 +1,260 @@
+import TorchNN
+
+/// Collects the problems of a recipe while it is read, so that all are told together.
+final class RecipeLog {
+  let root: RecipeSource
+  private(set) var errors: [RecipeError.Problem] = []
+  private(set) var warnings: [RecipeError.Problem] = []
+
+  init(root: RecipeSource) { self.root = root }
+
+  func report(
+    _ message: String, hint: String? = nil, path: String, at location: RecipeLocation?,
+    severity: RecipeError.Problem.Severity = .error
+  ) {
+    let problem = (location?.source ?? root).problem(
+      at: location?.line, location?.column, path: path, message, hint: hint, severity: severity)
+    if severity == .error {
+      if !errors.contains(problem) { errors.append(problem) }
+    } else if !warnings.contains(problem) {
+      warnings.append(problem)
+    }
+  }
+
+  /// In the order of the file; what belongs to no line comes last.
+  var sortedErrors: [RecipeError.Problem] { Self.sorted(errors) }
+  var sortedWarnings: [RecipeError.Problem] { Self.sorted(warnings) }
+
+  private static func sorted(_ problems: [RecipeError.Problem]) -> [RecipeError.Problem] {
+    problems.enumerated().sorted { first, second in
+      (first.element.line ?? .max, first.element.column ?? .max, first.offset)
+        < (second.element.line ?? .max, second.element.column ?? .max, second.offset)
+    }.map(\.element)
+  }
+}
+
+/// The numbers that a key takes.
+struct NumberRange {
+  var lower: Double?
+  var isLowerOpen = false
+  var upper: Double?
+  var isUpperOpen = false
+
+  static let any = NumberRange()
+  static let positive = NumberRange(lower: 0, isLowerOpen: true)
+  static let notNegative = NumberRange(lower: 0)
+  static let fraction = NumberRange(lower: 0, upper: 1)
+  static let fractionBelowOne = NumberRange(lower: 0, upper: 1, isUpperOpen: true)
+  static let fractionAboveZero = NumberRange(lower: 0, isLowerOpen: true, upper: 1)
+  static func atLeast(_ lower: Int) -> NumberRange { NumberRange(lower: Double(lower)) }
+  static func from(_ lower: Int, to upper: Int) -> NumberRange {
+    NumberRange(lower: Double(lower), upper: Double(upper))
+  }
+
+  func contains(_ value: Double) -> Bool {
+    if let lower, isLowerOpen ? value <= lower : value < lower { return false }
+    if let upper, isUpperOpen ? value >= upper : value > upper { return false }
+    return true
+  }
+
+  /// ` above 0`, ` from 0 to 1`, ` of at least 1`; empty where every number is allowed.
+  var description: String {
+    func text(_ value: Double) -> String { RecipeNode.number(value).flow }
+    switch (lower, upper) {
+    case (nil, nil): return ""
+    case (let lower?, nil): return isLowerOpen ? " above \(text(lower))" : " of at least \(text(lower))"
+    case (nil, let upper?): return isUpperOpen ? " below \(text(upper))" : " of at most \(text(upper))"
+    case (let lower?, let upper?):
+      if isLowerOpen { return " above \(text(lower)) and \(isUpperOpen ? "below" : "at most") \(text(upper))" }
+      return isUpperOpen
+        ? " of at least \(text(lower)) and below \(text(upper))" : " from \(text(lower)) to \(text(upper))"
+    }
+  }
+}
+
+/// A value in a recipe that is being read. What does not fit is reported, and the reading goes on.
+struct RecipeReader {
+  let node: RecipeNode
+  /// Such as `terms[0].soft_targets.temperature`.
+  let path: String
+  let log: RecipeLog
+
+  func report(_ message: String, hint: String? = nil, severity: RecipeError.Problem.Severity = .error) {
+    log.report(message, hint: hint, path: path, at: node.location, severity: severity)
+  }
+
+  /// `training.epochs must be a whole number, but is 'ten'`.
+  func reportMismatch(_ expected: String, hint: String? = nil) {
+    report("\(path.isEmpty ? "the recipe" : path) must be \(expected), but is \(node.shown)", hint: hint)
+  }
+
+  private var quotesHint: String? {
+    guard case .scalar(let text, isQuoted: true) = node.content,
+      RecipeNode(.scalar(text, isQuoted: false)).numberValue != nil
+    else { return nil }
+    return "leave out the quotes"
+  }
+
+  func int(_ range: NumberRange = .any) -> Int? {
+    guard let value = node.intValue, range.contains(Double(value)) else {
+      reportMismatch("a whole number\(range.description)", hint: quotesHint)
+      return nil
+    }
+    return value
+  }
+
+  func number(_ range: NumberRange = .any) -> Double? {
+    guard let value = node.numberValue, range.contains(value) else {
+      reportMismatch("a number\(range.description)", hint: quotesHint)
+      return nil
+    }
+    return value
+  }
+
+  func flag() -> Bool? {
+    if let value = node.flagValue { return value }
+    reportMismatch("true or false")
+    return nil
+  }
+
+  func text() -> String? {
+    guard case .scalar(let text, _) = node.content, !node.isNull else {
+      reportMismatch("a text")
+      return nil
+    }
+    guard text.contains(where: { !$0.isWhitespace }) else {
+      report("\(path) is an empty text")
+      return nil
+    }
+    return text
+  }
+
+  func choice(of names: [String]) -> String? {
+    if case .scalar(let text, _) = node.content, names.contains(text) { return text }
+    let all = names.count == 1 ? names[0] : names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
+    var hint: String?
+    if case .scalar(let text, _) = node.content, let near = closest(to: text, in: names, limit: 1).first {
+      hint = "did you mean '\(near)'?"
+    }
+    reportMismatch(all, hint: hint)
+    return nil
+  }
+
+  func choice<Choice: RawRepresentable<String> & CaseIterable>(_ type: Choice.Type = Choice.self) -> Choice? {
+    choice(of: Choice.allCases.map(\.rawValue)).flatMap(Choice.init(rawValue:))
+  }
+
+  func list(orOne: Bool = false) -> [RecipeReader]? {
+    guard let items = node.items ?? (orOne && node.entries == nil ? [node] : nil) else {
+      reportMismatch("a list", hint: "write it as [a, b], or as lines that begin with '- '")
+      return nil
+    }
+    return items.enumerated().map { RecipeReader(node: $1, path: "\(path)[\($0)]", log: log) }
+  }
+
+  func numbers(_ range: NumberRange = .any) -> [Double]? { all { $0.number(range) } }
+  func ints(_ range: NumberRange = .any, orOne: Bool = false) -> [Int]? { all(orOne: orOne) { $0.int(range) } }
+
+  private func all<Value>(orOne: Bool = false, _ read: (RecipeReader) -> Value?) -> [Value]? {
+    guard let items = list(orOne: orOne) else { return nil }
+    let values = items.map(read)
+    return values.contains { $0 == nil } ? nil : values.compactMap { $0 }
+  }
+
+  func map(hint: String? = nil) -> RecipeMap? {
+    guard node.entries != nil else {
+      reportMismatch("a map", hint: hint ?? "write keys with values below it, or {key: value}")
+      return nil
+    }
+    return RecipeMap(self)
+  }
+}
+
+/// A map in a recipe that is being read. It remembers the keys that were asked for: `finish` reports all others.
+final class RecipeMap {
+  let reader: RecipeReader
+  private(set) var knownKeys: [String] = []
+
+  init(_ reader: RecipeReader) { self.reader = reader }
+
+  var path: String { reader.path }
+  var keys: [String] { (reader.node.entries ?? []).map(\.key) }
+
+  func path(to key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
+
+  /// Whether the key stands there, with a value or without.
+  func contains(_ key: String) -> Bool { reader.node[key] != nil }
+
+  /// The value of a key; nil when it is not there or has no value.
+  func value(_ key: String) -> RecipeReader? {
+    know(key)
+    guard let node = reader.node[key], !node.isNull else { return nil }
+    return RecipeReader(node: node, path: path(to: key), log: reader.log)
+  }
+
+  /// The value of a key that must be there.
+  func required(_ key: String, hint: String) -> RecipeReader? {
+    if let value = value(key) { return value }
+    if let entry = entry(key) {
+      reader.log.report("\(path(to: key)) has no value", hint: hint, path: path(to: key), at: entry.keyLocation)
+    } else {
+      reader.log.report("\(path(to: key)) is missing", hint: hint, path: path(to: key), at: reader.node.location)
+    }
+    return nil
+  }
+
+  func int(_ key: String, _ range: NumberRange = .any) -> Int? { value(key)?.int(range) }
+  func number(_ key: String, _ range: NumberRange = .any) -> Double? { value(key)?.number(range) }
+  func flag(_ key: String) -> Bool? { value(key)?.flag() }
+  func text(_ key: String) -> String? { value(key)?.text() }
+  func choice<Choice: RawRepresentable<String> & CaseIterable>(_ key: String) -> Choice? { value(key)?.choice() }
+
+  /// Reports a problem at a key.
+  func report(
+    _ key: String, _ message: String, hint: String? = nil, severity: RecipeError.Problem.Severity = .error
+  ) {
+    let location = entry(key)?.keyLocation ?? reader.node.location
+    reader.log.report(message, hint: hint, path: path(to: key), at: location, severity: severity)
+  }
+
+  /// Reports a problem at a key's value.
+  func reportValue(
+    _ key: String, _ message: String, hint: String? = nil, severity: RecipeError.Problem.Severity = .error
+  ) {
+    let location = reader.node[key]?.location ?? reader.node.location
+    reader.log.report(message, hint: hint, path: path(to: key), at: location, severity: severity)
+  }
+
+  /// A key that has no place here, with the reason: reported if it is there.
+  func refuse(_ key: String, _ message: String, hint: String? = nil) {
+    guard contains(key) else { return }
+    know(key, isShown: false)
+    report(key, message, hint: hint)
+  }
+
+  private var hiddenKeys: Set<String> = []
+
+  private func know(_ key: String, isShown: Bool = true) {
+    if isShown, !knownKeys.contains(key) { knownKeys.append(key) }
+    if !isShown { hiddenKeys.insert(key) }
+  }
+
+  private func entry(_ key: String) -> RecipeNode.Entry? { reader.node.entries?.first { $0.key == key } }
+
+  /// Reports the keys that nobody asked for.
+  func finish() {
+    for entry in reader.node.entries ?? [] where !knownKeys.contains(entry.key) && !hiddenKeys.contains(entry.key) {
+      let place = path.isEmpty ? "at the top of the recipe" : "in \(path)"
+      reader.log.report(
+        "unknown key '\(entry.key)' \(place)", hint: hint(for: entry.key), path: path(to: entry.key),
+        at: entry.keyLocation ?? entry.value.location ?? reader.node.location)
+    }
+  }
+
+  private func hint(for key: String) -> String {
+    if let near = closest(to: key, in: knownKeys, limit: 1).first { return "did you mean '\(near)'?" }
+    let elsewhere = RecipeReference.keys.filter { $0.name == key && $0.path != path(to: key) }.map(\.path)
+    if let first = elsewhere.first { return "did you mean '\(first)'?" }
+    return "the keys here are \(knownKeys.joined(separator: ", "))"
+  }
+}

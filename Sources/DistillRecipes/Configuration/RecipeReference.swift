@@ -1,0 +1,133 @@
+import DistillData
+import DistillModels
+
+/// Every key of a recipe in one table: what it means, and what holds without it.
+public enum RecipeReference {
+  public struct Key: Sendable, Equatable {
+    /// Such as `training.optimizer.momentum`; `[]` stands for the items of a list.
+    public var path: String
+    /// As a recipe would write it; nil for a key that must be given or has no default.
+    public var `default`: String?
+    public var meaning: String
+
+    /// The last part of the path.
+    public var name: String { path.split(separator: ".").last.map(String.init) ?? path }
+
+    init(_ path: String, _ default: String?, _ meaning: String) {
+      self.path = path
+      self.default = `default`
+      self.meaning = meaning
+    }
+  }
+
+  /// Kinds of files that hold a person's own data.
+  static let fileDatasets = ["idx", "csv", "cifar10", "folder"]
+
+  /// What `data.dataset` may be.
+  public static var datasets: [String] { DatasetCatalog.entries.map(\.name) + fileDatasets }
+
+  /// What `architecture` may be.
+  public static var architectures: [String] { ModelZoo.architectures.map(\.name) }
+
+  static var architectureHint: String { "one of \(architectures.joined(separator: ", "))" }
+
+  /// What the student learns where a recipe has no terms.
+  static let defaultTerms = RecipeNode.list([
+    .map(["soft_targets": .map(["temperature": .int(4)])]), .map(["hard_labels": .map(["label_smoothing": .int(0)])]),
+  ])
+
+  public static let keys: [Key] = [
+    Key("name", nil, "a word for the run; without it the file's name"),
+    Key("description", nil, "what it is for"),
+    Key("seeds", "[1, 2, 3]", "one comparison for each; their spread gives the interval"),
+    Key("seed", nil, "a single one, instead of seeds"),
+    Key("device", "cpu", "cpu, cuda, cuda:1 or mps"),
+    Key("threads", "null", "processor threads of each job; null leaves the choice to the program"),
+    Key("parallel", "1", "jobs that run at the same time"),
+    Key("output", "null", "the run folder; null for runs/ and the name"),
+    Key("compare", "true", "also train the same student alone, on the same budget"),
+    Key("data.dataset", nil, "a name from the catalog, or idx, csv, cifar10 or folder for your own"),
+    Key("data.path", nil, "the folder or file; the catalog's own where there is one"),
+    Key("data.image_size", nil, "height and width that pictures of a folder are brought to"),
+    Key("data.label_column", nil, "the column of a CSV file with the class"),
+    Key("data.test", "0.2", "held out to test on, where the data set has no test split of its own"),
+    Key("data.validation", "0.1", "held out of the training examples to choose by: a fraction or a number"),
+    Key("data.labels", "1", "the part of the training labels that may be seen"),
+    Key("data.transfer", "all", "the examples the student is distilled on: all, or only the labelled ones"),
+    Key("data.normalize", "true", "true: measured; false; or {mean: [...], standard_deviation: [...]}"),
+    Key("data.augmentation", "[]", "changes to training examples: flip, crop, shift, cutout, mixup, cutmix"),
+    Key("data.augmentation[].flip", nil, "left to right, with this probability"),
+    Key("data.augmentation[].crop", nil, "padded by so many pixels and cropped back at random"),
+    Key("data.augmentation[].shift", nil, "moved by up to so many pixels"),
+    Key("data.augmentation[].cutout", nil, "a square of so many pixels is blanked"),
+    Key("data.augmentation[].mixup", nil, "two examples are mixed; α of the Beta distribution"),
+    Key("data.augmentation[].cutmix", nil, "a rectangle of another example; α of the Beta distribution"),
+    Key("data.views", "null", "so many fixed augmented views of each example, labelled once; null: always new ones"),
+    Key("teacher.model", nil, "architecture and options; not needed where weights is a model folder"),
+    Key("teacher.model.architecture", nil, "the family of models; its options stand beside it"),
+    Key("teacher.weights", nil, "a safetensors file or a model folder"),
+    Key("teacher.members", nil, "an ensemble, instead of model and weights"),
+    Key("teacher.members[].model", nil, "as teacher.model"),
+    Key("teacher.members[].weights", nil, "as teacher.weights"),
+    Key("teacher.members[].weight", "1", "how much the member counts"),
+    Key("teacher.average", "arithmetic", "of an ensemble: arithmetic, geometric or logits"),
+    Key("teacher.precompute", "auto", "compute the teacher's outputs once and keep them: auto, true or false"),
+    Key("teacher.training", nil, "how the teacher is made if its weights do not exist; the keys of training"),
+    Key("student.model", nil, "architecture and options"),
+    Key("student.model.architecture", nil, "the family of models; its options stand beside it"),
+    Key("student.weights", nil, "weights to start from"),
+    Key("terms", nil, "what the student learns; without it soft_targets and hard_labels"),
+    Key("terms[].soft_targets", nil, "the teacher's softened probabilities"),
+    Key("terms[].soft_targets.temperature", "4", "a number, or {from: 8, to: 2, over: linear or cosine}"),
+    Key("terms[].soft_targets.weight", nil, "a number, or {from, to, over}; instead of alpha"),
+    Key("terms[].soft_targets.start", "0", "the epoch in which the term begins to count"),
+    Key("terms[].soft_targets.end", nil, "the epoch in which it no longer counts"),
+    Key("terms[].hard_labels", nil, "the true classes"),
+    Key("terms[].hard_labels.weight", nil, "a number, or {from, to, over}; instead of alpha"),
+    Key("terms[].hard_labels.label_smoothing", "0", "the part of each label that is spread over all classes"),
+    Key("terms[].hard_labels.start", "0", "the epoch in which the term begins to count"),
+    Key("terms[].hard_labels.end", nil, "the epoch in which it no longer counts"),
+    Key("terms[].logit_matching", nil, "the teacher's logits, by squared difference"),
+    Key("terms[].logit_matching.weight", nil, "a number, or {from, to, over}"),
+    Key("terms[].logit_matching.zero_mean", "false", "take the mean over the classes out of both first"),
+    Key("terms[].logit_matching.start", "0", "the epoch in which the term begins to count"),
+    Key("terms[].logit_matching.end", nil, "the epoch in which it no longer counts"),
+    Key("alpha", "0.9", "α · teacher's term + (1 − α) · hard labels, instead of weights"),
+    Key("training.epochs", "20", "how long"),
+    Key("training.steps", nil, "how long, instead of epochs"),
+    Key("training.batch_size", "128", "examples in a batch"),
+    Key("training.accumulation", "1", "batches that make one step"),
+    Key("training.precision", "float32", "float32, bfloat16 or (on cuda) float16"),
+    Key("training.channels_last", "false", "memory order of images; often faster for convolutions"),
+    Key("training.optimizer.kind", "sgd", "sgd, adam or adamw; with it, what is not given is PyTorch's default"),
+    Key("training.optimizer.learning_rate", "0.1", "the highest, where a schedule changes it"),
+    Key("training.optimizer.momentum", "0.9", "of sgd"),
+    Key("training.optimizer.dampening", "0", "of sgd"),
+    Key("training.optimizer.nesterov", "true", "of sgd"),
+    Key("training.optimizer.betas", nil, "of adam and adamw"),
+    Key("training.optimizer.epsilon", nil, "of adam and adamw"),
+    Key("training.optimizer.amsgrad", nil, "of adam and adamw"),
+    Key("training.optimizer.weight_decay", "0.0005", "added to the gradient; with adamw taken from the weights"),
+    Key("training.schedule.kind", "cosine", "constant, step, multi_step, cosine or one_cycle"),
+    Key("training.schedule.warmup", "0", "the part of the steps in which the rate climbs first"),
+    Key("training.schedule.warmup_from", "0.1", "the fraction of the rate that the climb begins with"),
+    Key("training.schedule.minimum", "0", "of cosine: the last rate, as a fraction of the highest"),
+    Key("training.schedule.every", nil, "of step: epochs from one drop to the next"),
+    Key("training.schedule.milestones", nil, "of multi_step: the epochs in which the rate drops"),
+    Key("training.schedule.gamma", nil, "of step and multi_step: what the rate is multiplied with"),
+    Key("training.schedule.climb", nil, "of one_cycle: the part of the steps in which the rate climbs"),
+    Key("training.schedule.divisor", nil, "of one_cycle: the first rate is the highest divided by this"),
+    Key("training.schedule.final_divisor", nil, "of one_cycle: the last rate is the first divided by this"),
+    Key("training.clip_norm", "null", "the largest norm of all gradients together"),
+    Key("training.keep", "best", "best by the metric on the validation examples, or last"),
+    Key("training.metric", "accuracy", "what best means: accuracy or loss"),
+    Key("training.early_stop", "null", "epochs without improvement after which it ends"),
+    Key("training.checkpoint_every", "epoch", "epoch, or a number of steps such as '500 steps'"),
+    Key("alone", nil, "what is different when the student is trained alone; the keys of training but for the budget"),
+    Key("alone.label_smoothing", nil, "of a training on labels: alone, or teacher.training"),
+    Key("alone.augmentation", nil, "of a training on labels, where it is not the data's"),
+    Key("settings", nil, "named variants, each with its own comparison"),
+    Key("settings[].name", nil, "the variant's name in the tables"),
+    Key("settings[].set", nil, "what it changes, such as {data.labels: 0.03}"),
+  ]
+}
