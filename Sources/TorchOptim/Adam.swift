@@ -48,7 +48,8 @@ public final class Adam: Optimizer {
     epsilon: Double = 1e-8, weightDecay: Double = 0, amsgrad: Bool = false, fused: Bool = true
   ) throws {
     try self.init(
-      groups: [ParameterGroup("all", parameters)], learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon,
+      groups: [ParameterGroup("all", parameters)], learningRate: learningRate, beta1: beta1, beta2: beta2,
+      epsilon: epsilon,
       weightDecay: weightDecay, amsgrad: amsgrad, fused: fused)
   }
 

@@ -155,7 +155,8 @@ struct OptimizerState {
 /// A complaint about a setting that is not a number in `range`.
 func problem(_ name: String, _ value: Double?, in range: PartialRangeFrom<Double>) -> [String] {
   guard let value else { return [] }
-  return value.isFinite && range.contains(value) ? [] : ["\(name) is \(value), but has to be at least \(range.lowerBound)"]
+  return value.isFinite && range.contains(value)
+    ? [] : ["\(name) is \(value), but has to be at least \(range.lowerBound)"]
 }
 
 /// A complaint about a decay rate that is not in [0, 1).

@@ -1,0 +1,58 @@
+import Torch
+import TorchNN
+
+/// A multi-layer perceptron: fully connected layers with ReLU, dropout after each hidden one.
+///
+/// `[N, ...]` → `[N, classes]`; the input is laid out in a row first. Taps: `hidden.0`, `hidden.1`, … (after ReLU and
+/// dropout), `output`.
+public final class MLP: Layer {
+  static let architecture = Architecture(
+    name: "mlp", summary: "fully connected layers with ReLU and dropout",
+    paper: "Hinton, Vinyals, Dean: Distilling the knowledge in a neural network. 2015",
+    input: .anything,
+    options: [
+      ModelOption(
+        "hidden", .integers(1...65_536, count: 32), default: [1200, 1200], "the widths of the hidden layers"),
+      ModelOption("dropout", .number(0...0.99), default: 0.0, "the part of each hidden layer to drop in training"),
+      ModelOption("input_dropout", .number(0...0.99), default: 0.0, "the part of the input to drop in training"),
+    ],
+    build: { try MLP($0) })
+
+  public let inputDropout: Dropout?
+  public let hidden: [HiddenLayer]
+  public let output: Linear
+
+  init(_ builder: ModelBuilder) throws {
+    inputDropout = try builder.dropout("input_dropout")
+    var width = builder.inputShape.reduce(1, *)
+    var layers: [HiddenLayer] = []
+    for next in try builder.integers("hidden") {
+      layers.append(HiddenLayer(linear: try builder.linear(width, next), dropout: try builder.dropout()))
+      width = next
+    }
+    hidden = layers
+    output = try builder.linear(width, builder.classCount)
+  }
+
+  public func forward(_ input: Tensor) throws -> Tensor {
+    var row = try input.flattened(from: 1)
+    if let inputDropout { row = try inputDropout(row) }
+    return try output(hidden.reduce(row) { activation, layer in try layer(activation) })
+  }
+}
+
+/// A fully connected layer, ReLU, and dropout if there is to be any.
+public final class HiddenLayer: Layer {
+  public let linear: Linear
+  public let dropout: Dropout?
+
+  init(linear: Linear, dropout: Dropout?) {
+    self.linear = linear
+    self.dropout = dropout
+  }
+
+  public func forward(_ input: Tensor) throws -> Tensor {
+    let activation = try linear(input).relu()
+    return try dropout?(activation) ?? activation
+  }
+}

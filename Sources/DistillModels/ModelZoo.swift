@@ -1,0 +1,94 @@
+import Torch
+import TorchNN
+
+/// The families of models that come with this package.
+///
+///     let student = try ModelZoo.make(
+///       ModelSpecification("resnet-cifar", ["depth": 20], inputShape: [3, 32, 32], classCount: 10))
+public enum ModelZoo {
+  public static let architectures: [Architecture] = [
+    MLP.architecture,
+    ConvNet.architecture,
+    ResNet9.architecture,
+    CIFARResNet.architecture,
+    WideResNet.architecture,
+    MobileNetV2.architecture,
+    ResNet.architecture,
+  ]
+
+  /// Models with more parameters are refused: they are a slip more often than a wish.
+  public static let parameterLimit = 500_000_000
+
+  /// - Throws: `ModelError` with near matches when there is no family of that name.
+  public static func architecture(named name: String) throws -> Architecture {
+    if let found = architectures.first(where: { $0.name == name }) { return found }
+    let names = architectures.map(\.name)
+    let hint = closest(to: name, in: names, limit: 1).first.map { " Did you mean '\($0)'?" } ?? ""
+    throw ModelError(["there is no architecture '\(name)'.\(hint) There are \(names.joined(separator: ", "))"])
+  }
+
+  /// The specification with every option spelled out.
+  ///
+  /// - Throws: `ModelError` with everything that is wrong with it.
+  public static func resolve(_ specification: ModelSpecification) throws -> ModelSpecification {
+    let family = try architecture(named: specification.architecture)
+    var problems: [String] = []
+    var resolved = specification
+    resolved.options = [:]
+    for option in family.options {
+      let given = specification.options[option.name] ?? option.default
+      if let value = option.accept(given) {
+        resolved.options[option.name] = value
+      } else {
+        problems.append(
+          "option '\(option.name)' of \(family.name) is \(given), but has to be \(option.allowed)"
+            + option.suggestion(for: given))
+      }
+    }
+    let names = family.options.map(\.name)
+    for name in specification.options.keys.sorted() where !names.contains(name) {
+      let hint = closest(to: name, in: names, limit: 1).first.map { " Did you mean '\($0)'?" } ?? ""
+      problems.append("\(family.name) has no option '\(name)'.\(hint) It has \(names.joined(separator: ", "))")
+    }
+    problems += shapeProblems(specification, family)
+    guard problems.isEmpty else { throw ModelError(problems) }
+    return resolved
+  }
+
+  /// A new model in training mode, with fresh weights from the random stream in force.
+  ///
+  /// - Throws: `ModelError` with everything that is wrong with the specification.
+  public static func make(_ specification: ModelSpecification) throws -> any Layer {
+    let resolved = try resolve(specification)
+    return try architecture(named: resolved.architecture).build(ModelBuilder(resolved))
+  }
+
+  private static func shapeProblems(_ specification: ModelSpecification, _ family: Architecture) -> [String] {
+    var problems: [String] = []
+    let shape = specification.inputShape
+    if family.input == .image, shape.count != 3 {
+      problems.append("\(family.name) takes images: its input shape is [channels, height, width], not \(shape)")
+    }
+    if shape.isEmpty { problems.append("the input shape is empty") }
+    if let wrong = shape.first(where: { !(1...65_536).contains($0) }) {
+      problems.append("the input shape \(shape) holds \(wrong), but each size has to be from 1 to 65536")
+    } else if product(shape).map({ $0 > ModelZoo.parameterLimit }) ?? true {
+      problems.append("the input shape \(shape) is too large")
+    }
+    if !(1...1_000_000).contains(specification.classCount) {
+      problems.append("the number of classes is \(specification.classCount), but has to be from 1 to 1000000")
+    }
+    return problems
+  }
+}
+
+/// The product; nil if it does not fit.
+func product(_ factors: [Int]) -> Int? {
+  var result = 1
+  for factor in factors {
+    let (next, overflow) = result.multipliedReportingOverflow(by: factor)
+    if overflow { return nil }
+    result = next
+  }
+  return result
+}
