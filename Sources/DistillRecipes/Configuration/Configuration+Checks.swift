@@ -107,7 +107,8 @@ extension Configuration {
     guard let setting = settings.first(where: { $0.name == name }) else {
       let names = settings.isEmpty ? "it has none" : "it has \(settings.map { "'\($0.name)'" }.joined(separator: ", "))"
       throw RecipeError([
-        RecipeError.Problem(file: self.name, path: "settings", message: "the recipe has no setting '\(name)'", hint: names)
+        RecipeError.Problem(
+          file: self.name, path: "settings", message: "the recipe has no setting '\(name)'", hint: names)
       ])
     }
     return try resolved(setting: setting)

@@ -26,7 +26,8 @@ extension Configuration {
       throw RecipeError([
         source.problem(
           at: tree.location?.line, tree.location?.column,
-          "a recipe is a map from keys to values, but this is \(tree.shown)", hint: "begin with 'data:', 'teacher:', 'student:'")
+          "a recipe is a map from keys to values, but this is \(tree.shown)",
+          hint: "it begins with keys such as 'data:', 'teacher:' and 'student:'")
       ])
     }
     let log = RecipeLog(root: source)

@@ -59,9 +59,9 @@ extension Configuration.Data {
     .map([
       "dataset": .text(dataset),
       "path": path.map { .text($0) },
-      "image_size": imageSize.map { .list($0.map { .int($0) }) },
+      "image_size": imageSize.map { .int($0) },
+      "channels": dataset == "folder" ? .int(channels) : nil,
       "label_column": labelColumn.map { .text($0) },
-      "test": test.node,
       "validation": validation.node,
       "labels": .number(labels),
       "transfer": .text(transfer.rawValue),

@@ -108,9 +108,9 @@ extension Configuration.Data {
       dataset = reader.choice(of: RecipeReference.datasets) ?? dataset
     }
     path = map.path("path")
-    imageSize = Self.readImageSize(map)
+    imageSize = map.int("image_size", .from(1, to: 4096))
+    channels = map.value("channels")?.choice(of: ["1", "3"]).flatMap { Int($0) } ?? 3
     labelColumn = map.text("label_column")
-    test = map.value("test").flatMap(Self.readAmount) ?? .fraction(0.2)
     validation = map.value("validation").flatMap(Self.readAmount) ?? .fraction(0.1)
     labels = map.number("labels", .fractionAboveZero) ?? 1
     transfer = map.choice("transfer") ?? .all
@@ -118,28 +118,20 @@ extension Configuration.Data {
     augmentation = map.value("augmentation").map(Configuration.Augmentation.read) ?? []
     views = map.int("views", .from(1, to: 1000))
     map.finish()
-    if RecipeReference.fileDatasets.contains(dataset), path == nil, map.contains("dataset"), !map.contains("path") {
-      map.reportValue("dataset", "the dataset \(dataset) is read from files, and data.path is missing", hint: "add 'path:'")
+    if let layout = RecipeReference.layoutOfOwnFiles(dataset), map.value("path") == nil, map.contains("dataset") {
+      map.reportValue(
+        "dataset", "the dataset \(dataset) is read from a folder, and data.path is missing",
+        hint: "add 'path:'; in the folder there must be \(layout)")
     }
-    if imageSize != nil, dataset != "folder" {
-      map.report("image_size", "data.image_size is for the dataset 'folder', not '\(dataset)'", hint: "leave it out")
-    }
-    if labelColumn != nil, dataset != "csv" {
-      map.report("label_column", "data.label_column is for the dataset 'csv', not '\(dataset)'", hint: "leave it out")
+    for (key, kind) in [("image_size", "folder"), ("channels", "folder"), ("label_column", "csv")]
+    where map.value(key) != nil && dataset != kind {
+      map.report(key, "data.\(key) is for the dataset '\(kind)', not '\(dataset)'", hint: "leave it out")
     }
     if views != nil, augmentation.isEmpty {
       map.report(
         "views", "data.views without data.augmentation: all views of an example are the same",
         hint: "add an augmentation, or leave views out", severity: .warning)
     }
-  }
-
-  private static func readImageSize(_ map: RecipeMap) -> [Int]? {
-    guard let reader = map.value("image_size"), let size = reader.ints(.from(1, to: 4096), orOne: true) else { return nil }
-    if size.count == 1 { return [size[0], size[0]] }
-    if size.count == 2 { return size }
-    reader.report("data.image_size must be [height, width], but has \(size.count) numbers")
-    return nil
   }
 
   private static func readAmount(_ reader: RecipeReader) -> Configuration.Amount? {
@@ -264,7 +256,8 @@ extension OptionValue {
 
 extension Configuration.Teacher {
   init(_ map: RecipeMap, base: Configuration.Training, device: String) {
-    let only = Configuration.Member(model: map.value("model").flatMap { .read($0) }, weights: map.path("weights"), weight: 1)
+    let model = map.value("model").flatMap { Configuration.Model.read($0) }
+    let only = Configuration.Member(model: model, weights: map.path("weights"), weight: 1)
     let several = map.value("members")
     average = map.choice("average") ?? .arithmetic
     precompute = map.choice("precompute") ?? .auto
@@ -277,7 +270,8 @@ extension Configuration.Teacher {
       for key in ["model", "weights", "training"] where map.value(key) != nil {
         map.report(
           key, "\(map.path(to: key)) and \(map.path(to: "members")) are both there",
-          hint: key == "training" ? "members are not trained here: make each with a recipe of its own" : "keep one of them")
+          hint: key == "training"
+            ? "members are not trained here: make each with a recipe of its own" : "keep one of them")
       }
       return
     }

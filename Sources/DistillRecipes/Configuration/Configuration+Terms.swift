@@ -27,7 +27,8 @@ extension Configuration.Term {
     }
     if let alpha, !isPair {
       alpha.report(
-        "alpha needs one term with the teacher and hard_labels, and the terms are \(terms.map(\.name).joined(separator: ", "))",
+        "alpha needs one term with the teacher and hard_labels, and the terms are "
+          + terms.map(\.name).joined(separator: ", "),
         hint: "give each term a weight instead")
       return (terms, nil)
     }
@@ -94,7 +95,9 @@ extension Configuration.Term {
     map.finish()
     if let end, end <= start {
       map.reportValue(
-        "end", "\(map.path(to: "end")) must lie after the start, \(RecipeNode.number(start).flow), but is \(RecipeNode.number(end).flow)")
+        "end",
+        "\(map.path(to: "end")) must lie after the start, \(RecipeNode.number(start).flow), but is "
+          + RecipeNode.number(end).flow)
     }
   }
 }

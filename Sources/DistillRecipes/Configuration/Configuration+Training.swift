@@ -46,7 +46,8 @@ extension Configuration.Training {
         "label_smoothing", "training.label_smoothing has no effect on a distilled student",
         hint: "set it in the term: '- hard_labels: {label_smoothing: ...}'")
       map.refuse(
-        "augmentation", "training.augmentation is not known", hint: "set data.augmentation: teacher and student see the same")
+        "augmentation", "training.augmentation has no effect on a distilled student",
+        hint: "set data.augmentation: teacher and student see the same")
     } else {
       labelSmoothing = map.number("label_smoothing", .fractionBelowOne) ?? base.labelSmoothing
       augmentation = map.optional("augmentation", base: base.augmentation) { Configuration.Augmentation.read($0) }
@@ -104,14 +105,16 @@ extension Configuration.Optimizer {
       if nesterov, momentum == 0 || dampening != 0 {
         map.report(
           map.contains("nesterov") ? "nesterov" : "momentum",
-          "\(map.path(to: "nesterov")) needs a momentum above 0 and no dampening", hint: "set momentum: 0.9, or nesterov: false")
+          "\(map.path(to: "nesterov")) needs a momentum above 0 and no dampening",
+          hint: "set momentum: 0.9, or nesterov: false")
       }
     case .adam, .adamw:
       if let reader = map.value("betas"), let given = reader.numbers(.fractionBelowOne) {
         if given.count == 2 {
           betas = given
         } else {
-          reader.report("\(reader.path) must be two numbers, but there are \(given.count)", hint: "such as [0.9, 0.999]")
+          reader.report(
+            "\(reader.path) must be two numbers, but there are \(given.count)", hint: "such as [0.9, 0.999]")
         }
       }
       epsilon = map.number("epsilon", .positive) ?? epsilon

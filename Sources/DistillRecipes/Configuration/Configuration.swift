@@ -46,15 +46,15 @@ public struct Configuration: Sendable, Equatable {
 extension Configuration {
   /// Where the examples come from, and what is done to them.
   public struct Data: Sendable, Equatable {
-    /// A name from the catalog, or the kind of files at `path`: `idx`, `csv`, `cifar10`, `folder`.
+    /// A name from the catalog, among them the kinds of one's own files: `idx`, `csv`, `folder`.
     public var dataset: String
     public var path: String?
-    /// Height and width that pictures in a folder are brought to.
-    public var imageSize: [Int]?
+    /// The side of the square that pictures in a folder are brought to; nil when all have one size.
+    public var imageSize: Int?
+    /// Of pictures in a folder: 1 for grey, 3 for colour.
+    public var channels: Int
     /// The column of a CSV file that holds the class.
     public var labelColumn: String?
-    /// What is held out to test on, where the data set has no test split of its own.
-    public var test: Amount
     /// What is held out of the training examples to choose by, class by class in proportion.
     public var validation: Amount
     /// The part of the training examples whose labels may be seen, class by class in proportion.

@@ -18,7 +18,9 @@ enum RecipeFile {
       throw failure("there is no such file", hint: "'distill init' writes a recipe to start from")
     }
     guard !isFolder.boolValue else { throw failure("this is a folder, not a recipe") }
-    guard let handle = FileHandle(forReadingAtPath: expanded) else { throw failure("the file cannot be opened for reading") }
+    guard let handle = FileHandle(forReadingAtPath: expanded) else {
+      throw failure("the file cannot be opened for reading")
+    }
     defer { try? handle.close() }
     var bytes = Foundation.Data()
     do {
@@ -36,7 +38,8 @@ enum RecipeFile {
     if let text = String(validating: bytes, as: UTF8.self) { return text }
     let (line, column) = firstInvalidPlace(in: bytes)
     throw RecipeError([
-      RecipeError.Problem(file: path, line: line, column: column, message: "the file is not UTF-8 text", hint: "is this the right file?")
+      RecipeError.Problem(
+        file: path, line: line, column: column, message: "the file is not UTF-8 text", hint: "is this the right file?")
     ])
   }
 

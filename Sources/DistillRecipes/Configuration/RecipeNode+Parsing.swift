@@ -121,7 +121,8 @@ extension RecipeNode {
 
     private static func tag(_ name: String) -> String { "tag:yaml.org,2002:\(name)" }
 
-    private static let knownTags = Set(["str", "int", "float", "bool", "null", "map", "seq", "merge", "value", "timestamp"].map(tag))
+    private static let knownTags = Set(
+      ["str", "int", "float", "bool", "null", "map", "seq", "merge", "value", "timestamp"].map(tag))
 
     /// A recipe is plain data: tags that ask for a type of some program are refused.
     private mutating func check(tag: Tag, at location: RecipeLocation) {

@@ -26,7 +26,8 @@ extension RecipeNode {
 
   private func block(indent: String) -> String {
     switch content {
-    case .map(let entries): entries.map { Self.block(key: Self.printed(key: $0.key), $0.value, indent: indent) }.joined()
+    case .map(let entries):
+      entries.map { Self.block(key: Self.printed(key: $0.key), $0.value, indent: indent) }.joined()
     case .list(let items): items.map { Self.block(item: $0, indent: indent) }.joined()
     case .scalar: "\(indent)\(flow)\n"
     }
@@ -82,7 +83,7 @@ extension RecipeNode {
       case "\\": result += "\\\\"
       case "\n": result += "\\n"
       case "\t": result += "\\t"
-      case _ where scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || [0x2028, 0x2029, 0xFEFF].contains(scalar.value):
+      case "\0"..<" ", "\u{7F}"..."\u{9F}", "\u{2028}", "\u{2029}", "\u{FEFF}":
         let hexadecimal = String(scalar.value, radix: 16)
         result += "\\u" + String(repeating: "0", count: 4 - hexadecimal.count) + hexadecimal
       default: result.unicodeScalars.append(scalar)

@@ -102,9 +102,8 @@ extension RecipeNode {
   /// Whether a text means itself when written without quotes.
   private static func isPlain(_ text: String) -> Bool {
     guard let first = text.unicodeScalars.first, let last = text.unicodeScalars.last else { return false }
-    guard first.properties.isAlphabetic || "/._0123456789".unicodeScalars.contains(first), last != " ", last != ":" else {
-      return false
-    }
+    let mayBegin = first.properties.isAlphabetic || "/._0123456789".unicodeScalars.contains(first)
+    guard mayBegin, last != " ", last != ":" else { return false }
     let allowed = text.unicodeScalars.allSatisfy {
       $0.properties.isAlphabetic || $0.properties.numericType != nil || " /._+-()=%~^*".unicodeScalars.contains($0)
     }

@@ -97,11 +97,13 @@ extension RecipeNode {
       result.content = .list(items)
     case (.key(let key), .list(let items)):
       throw SettingError(
-        path: RecipePath(steps: walked + [step]).description, message: "\(place) is a list, so '\(key)' is nothing in it",
+        path: RecipePath(steps: walked + [step]).description,
+        message: "\(place) is a list, so '\(key)' is nothing in it",
         hint: "name an item by its number, such as \(here).0\(items.isEmpty ? "" : ".\(key)")")
     case (.index(let index), .map):
       throw SettingError(
-        path: RecipePath(steps: walked + [step]).description, message: "\(place) is not a list, so it has no item \(index)")
+        path: RecipePath(steps: walked + [step]).description,
+        message: "\(place) is not a list, so it has no item \(index)")
     case (_, .scalar):
       throw SettingError(
         path: here, message: "\(place) is \(shown), so nothing can be set inside it", hint: nil)

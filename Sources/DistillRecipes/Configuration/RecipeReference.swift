@@ -20,11 +20,13 @@ public enum RecipeReference {
     }
   }
 
-  /// Kinds of files that hold a person's own data.
-  static let fileDatasets = ["idx", "csv", "cifar10", "folder"]
-
   /// What `data.dataset` may be.
-  public static var datasets: [String] { DatasetCatalog.entries.map(\.name) + fileDatasets }
+  public static var datasets: [String] { DatasetCatalog.entries.map(\.name) }
+
+  /// What the folder of one's own data must hold; nil for a data set that is found without a path.
+  static func layoutOfOwnFiles(_ dataset: String) -> String? {
+    DatasetCatalog.entries.first { $0.name == dataset && $0.folder == nil && $0.name != "digits" }?.layout
+  }
 
   /// What `architecture` may be.
   public static var architectures: [String] { ModelZoo.architectures.map(\.name) }
@@ -46,11 +48,11 @@ public enum RecipeReference {
     Key("parallel", "1", "jobs that run at the same time"),
     Key("output", "null", "the run folder; null for runs/ and the name"),
     Key("compare", "true", "also train the same student alone, on the same budget"),
-    Key("data.dataset", nil, "a name from the catalog, or idx, csv, cifar10 or folder for your own"),
-    Key("data.path", nil, "the folder or file; the catalog's own where there is one"),
-    Key("data.image_size", nil, "height and width that pictures of a folder are brought to"),
+    Key("data.dataset", nil, "a name from the catalog; idx, csv or folder for your own files"),
+    Key("data.path", nil, "the folder; the catalog's own where there is one"),
+    Key("data.image_size", nil, "of folder: the side in pixels of the square that pictures are brought to"),
+    Key("data.channels", nil, "of folder: 1 for grey, 3 for colour"),
     Key("data.label_column", nil, "the column of a CSV file with the class"),
-    Key("data.test", "0.2", "held out to test on, where the data set has no test split of its own"),
     Key("data.validation", "0.1", "held out of the training examples to choose by: a fraction or a number"),
     Key("data.labels", "1", "the part of the training labels that may be seen"),
     Key("data.transfer", "all", "the examples the student is distilled on: all, or only the labelled ones"),
