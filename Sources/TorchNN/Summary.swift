@@ -65,3 +65,37 @@ private final class SummaryRecorder: Recorder, @unchecked Sendable {
         multiplyAdds: counting?.multiplyAdds(input: input.shape, output: output.shape) ?? 0))
   }
 }
+
+extension ModelSummary: CustomStringConvertible {
+  /// A table: a row for each layer, and below it the totals.
+  public var description: String {
+    var table = [["layer", "kind", "output", "parameters", "multiply-adds"]]
+    table += rows.map { row in
+      [
+        row.path, row.kind, row.outputShape.map(String.init).joined(separator: " × "), grouped(row.parameters),
+        grouped(row.multiplyAdds),
+      ]
+    }
+    let total = ["total", "", "\(grouped(bytes)) bytes", grouped(parameters), grouped(multiplyAdds)]
+    let widths = total.indices.map { column in (table + [total]).map { $0[column].count }.max() ?? 0 }
+    func line(_ cells: [String]) -> String {
+      let padded = zip(cells, widths).enumerated().map { column, cell in
+        let space = String(repeating: " ", count: cell.1 - cell.0.count)
+        return column < 3 ? cell.0 + space : space + cell.0
+      }
+      return padded.joined(separator: "  ")
+    }
+    let rule = String(repeating: "─", count: widths.reduce(0, +) + 2 * (widths.count - 1))
+    return ([line(table[0]), rule] + table.dropFirst().map(line) + [rule, line(total)]).joined(separator: "\n")
+  }
+
+  /// 1234567 → 1,234,567
+  private func grouped(_ number: Int) -> String {
+    var result = ""
+    for (index, digit) in String(number).reversed().enumerated() {
+      if index > 0 && index % 3 == 0 && digit != "-" { result.append(",") }
+      result.append(digit)
+    }
+    return String(result.reversed())
+  }
+}
