@@ -124,7 +124,6 @@ public final class ArrayDataset: Dataset {
       let pixels = source.assumingMemoryBound(to: UInt8.self)
       for position in 0..<elements { output[position] = Float(pixels[position]) / maximum }
     }
-    withExtendedLifetime(buffer) {}
   }
 
   /// Where the stored values of an example begin. Holds only while the data set lives, and only for its examples.

@@ -34,7 +34,7 @@ struct BatchMaker: Sendable {
     }
     self.table = table
     self.dataset = dataset
-    seed = options.seed
+    seed = options.augmentationSeed ?? options.seed
     single = options.augmentation.single
     mixing = options.augmentation.mixing
     partners = examples
@@ -63,6 +63,7 @@ struct BatchMaker: Sendable {
       labels: ids.map(label), view: view)
     guard let start = output.baseAddress else { return batch }
     let scratch = Scratch(elements: size)
+    defer { withExtendedLifetime((inputs, scratch)) {} }
     if mixing.isEmpty {
       for (row, id) in ids.enumerated() { try write(id, view, to: start + row * size, scratch) }
       return batch

@@ -11,6 +11,9 @@ public final class DataLoader: Sendable {
     /// Whether each epoch has an order of its own; otherwise the order is that of the examples given.
     public var shuffle: Bool
     public var seed: UInt64
+    /// The seed of the augmented views, where several loaders with orders of their own are to show the same pixels; nil:
+    /// `seed`.
+    public var augmentationSeed: UInt64?
     public var augmentation: Augmentation
     /// How many augmented views of each example there are: epoch `e` shows view `e % views`, so that a teacher can label
     /// each view once. nil: every epoch shows a new one.
@@ -119,7 +122,7 @@ public final class DataLoader: Sendable {
   public var inputIdentity: String {
     get throws {
       var text = options.augmentation.identity
-      if !options.augmentation.isEmpty { text += "; seed \(options.seed)" }
+      if !options.augmentation.isEmpty { text += "; seed \(options.augmentationSeed ?? options.seed)" }
       if let normalization = options.normalization {
         text += "; mean \(normalization.mean), standard deviation \(normalization.standardDeviation)"
       }
@@ -150,7 +153,7 @@ public final class DataLoader: Sendable {
     /// The next batch as plain memory; nil after the last one.
     public func nextHostBatch() throws -> HostBatch? { try producer.next() }
 
-    /// Whether the threads still have to do with it; for tests.
-    var producerReference: () -> BatchProducer? { { [weak producer] in producer } }
+    /// Gives what its threads hold, for as long as there are any or this is held.
+    var stillHeld: () -> BatchProducer? { { [weak producer] in producer } }
   }
 }

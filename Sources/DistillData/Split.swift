@@ -40,6 +40,9 @@ public enum Splits {
     guard count >= 0, count <= examples.count else {
       throw DataError("\(count) of \(examples.count) examples of \(dataset.name) cannot be chosen")
     }
+    if let wrong = examples.first(where: { $0 < 0 || $0 >= dataset.count }) {
+      throw DataError("\(dataset.name) has \(dataset.count) examples, and so no number \(wrong)")
+    }
     let classes = Dictionary(grouping: examples.sorted()) { dataset.label(at: $0) }
     let labels = classes.keys.sorted()
     let shares = Self.shares(of: count, sizes: labels.map { classes[$0]?.count ?? 0 })

@@ -148,7 +148,7 @@ struct PixelEditor<Element: Numeric & BitwiseCopyable> {
   }
 
   /// Makes what was written to the spare image the image.
-  mutating func swapImages() -> Void { swap(&pixels, &spare) }
+  mutating func swapImages() { swap(&pixels, &spare) }
 
   /// The image to write to before `swapImages`.
   var other: UnsafeMutablePointer<Element> { spare }

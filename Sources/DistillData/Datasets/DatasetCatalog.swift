@@ -95,8 +95,8 @@ public enum DatasetCatalog {
       "\(folder)/test.csv", label: label, header: options.hasHeader, name: "test.csv", classNames: train.classNames)
     guard train.exampleShape == test.exampleShape else {
       throw DataError(
-        file: "\(folder)/test.csv", "has \(test.channelCount) columns besides the label, but train.csv has "
-          + "\(train.channelCount)")
+        file: "\(folder)/test.csv",
+        "has \(test.channelCount) columns besides the label, but train.csv has \(train.channelCount)")
     }
     return (train, test)
   }

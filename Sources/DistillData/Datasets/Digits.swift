@@ -15,6 +15,7 @@ public enum Digits {
     let content = try deflated.withUnsafeBytes {
       try CompressedFile.content(of: $0, count: DigitsData.byteCount, file: file)
     }
+    defer { withExtendedLifetime(content) {} }
     let sum = try SHA256.hex(of: UnsafeRawBufferPointer(content.bytes))
     guard sum == DigitsData.sha256 else { throw DataError(file: file, "are damaged (their checksum is \(sum))") }
     let labels = content.bytes[(DigitsData.count * 64)...].map { Int32($0) }

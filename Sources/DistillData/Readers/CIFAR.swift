@@ -27,6 +27,7 @@ public enum CIFAR {
     let buffers = try files.map { file -> HostBuffer in
       do { return try HostBuffer(mapping: file) } catch let error as TorchError { throw DataError(error.message) }
     }
+    defer { withExtendedLifetime(buffers) {} }
     var counts: [Int] = []
     for (file, buffer) in zip(files, buffers) {
       let size = buffer.bytes.count

@@ -38,6 +38,7 @@ public enum CSV {
     }
     let buffer: HostBuffer
     do { buffer = try HostBuffer(mapping: path) } catch let error as TorchError { throw DataError(error.message) }
+    defer { withExtendedLifetime(buffer) {} }
     var bytes = UnsafeRawBufferPointer(buffer.bytes)
     if let attributes = try? FileManager.default.attributesOfItem(atPath: path), attributes[.size] as? Int == 0 {
       bytes = UnsafeRawBufferPointer(start: bytes.baseAddress, count: 0)

@@ -14,7 +14,8 @@ public enum IDX {
     /// Where the numbers begin.
     var byteOffset: Int
 
-    var numbers: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[byteOffset...]) }
+    /// The numbers, copied.
+    var numbers: [UInt8] { withExtendedLifetime(buffer) { Array(buffer.bytes[byteOffset...]) } }
   }
 
   /// A data set from a file with images and one with their labels.
@@ -72,6 +73,7 @@ public enum IDX {
     do { mapped = try HostBuffer(mapping: path) } catch let error as TorchError {
       throw DataError(file: nil, error.message)
     }
+    defer { withExtendedLifetime(mapped) {} }
     let bytes = UnsafeRawBufferPointer(mapped.bytes)
     guard CompressedFile.isCompressed(bytes) else {
       let size = try sizeOfFile(path)
@@ -97,7 +99,7 @@ public enum IDX {
         remedy: "Fetch the file again")
     }
     let buffer = try CompressedFile.content(of: bytes, count: header.byteCount, file: path)
-    try verify(path, UnsafeRawBufferPointer(buffer.bytes))
+    try withExtendedLifetime(buffer) { try verify(path, UnsafeRawBufferPointer(buffer.bytes)) }
     return File(dimensions: header.dimensions, buffer: buffer, byteOffset: header.length)
   }
 

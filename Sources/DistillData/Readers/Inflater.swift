@@ -17,7 +17,7 @@ enum CompressedFile {
     let inflater = try Inflater(bytes, file: file)
     let buffer = HostBuffer(byteCount: count)
     let found = try inflater.fill(UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<count]))
-    return Array(buffer.bytes[..<found])
+    return withExtendedLifetime(buffer) { Array(buffer.bytes[..<found]) }
   }
 
   /// The whole content, which has to be exactly `count` bytes.

@@ -13,6 +13,10 @@ extension RawImage {
     }
     var (width, height, sampling, colours) = (Int32(0), Int32(0), Int32(0), Int32(0))
     guard tjDecompressHeader3(decoder, start, size, &width, &height, &sampling, &colours) == 0 else { throw failure() }
+    guard width > 0, height > 0 else {
+      throw DataError(
+        file: file, "is a damaged JPEG picture (there is none in it)", remedy: "Replace it, or take it out")
+    }
     try checkSize(width: Int(width), height: Int(height), file: file)
     guard colours != Int32(TJCS_CMYK.rawValue), colours != Int32(TJCS_YCCK.rawValue) else {
       throw DataError(file: file, "is a JPEG picture in CMYK, which is for printing", remedy: "Convert it to RGB")

@@ -30,7 +30,7 @@ public struct RawImage: Sendable, Equatable {
   public static func read(_ path: String) throws -> RawImage {
     let buffer: HostBuffer
     do { buffer = try HostBuffer(mapping: path) } catch let error as TorchError { throw DataError(error.message) }
-    return try decode(UnsafeRawBufferPointer(buffer.bytes), file: path)
+    return try withExtendedLifetime(buffer) { try decode(UnsafeRawBufferPointer(buffer.bytes), file: path) }
   }
 
   /// Decodes the bytes of a PNG or JPEG file.
