@@ -48,6 +48,7 @@ extension Configuration {
     hasTerms: Bool, _ report: (String, String, String?, RecipeError.Problem.Severity) -> Void
   ) {
     guard let teacher else {
+      guard tree["teacher"]?.isNull ?? true else { return }
       if let index = terms.firstIndex(where: \.needsTeacher) {
         let place = hasTerms ? "terms[\(index)] (\(terms[index].name)) needs" : "the default terms need"
         report(

@@ -47,7 +47,7 @@ extension Configuration {
       "student": student.node,
       "terms": .list(terms.map { $0.node(withWeight: alpha == nil) }),
       "alpha": alpha.map { .number($0) },
-      "training": training.node,
+      "training": training.nodeOfStudent,
       "alone": alone.node(differingFrom: training),
       "settings": settings.isEmpty ? nil : .list(settings.map(\.node)),
     ])
@@ -195,7 +195,7 @@ extension Configuration.Training {
     ])
   }
 
-  /// The keys of the student's own training: those of `role` student.
+  /// Without the keys that have no place in the training of a distilled student.
   var nodeOfStudent: RecipeNode { node.without(["label_smoothing", "augmentation"]) }
 
   /// What the section `alone` must say, so that it gives this on top of `training`.

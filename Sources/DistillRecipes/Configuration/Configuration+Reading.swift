@@ -69,7 +69,7 @@ extension Configuration {
   private static func readDevice(_ map: RecipeMap) -> String {
     guard let reader = map.value("device"), let text = reader.text() else { return "cpu" }
     guard text.wholeMatch(of: /cpu|mps|cuda(:[0-9]{1,3})?/) != nil else {
-      reader.reportMismatch("cpu, cuda, cuda:1 (a number for which) or mps")
+      reader.reportMismatch("cpu, cuda, cuda:N (the number of a card) or mps")
       return "cpu"
     }
     return text
@@ -120,8 +120,8 @@ extension Configuration.Data {
     map.finish()
     if let layout = RecipeReference.layoutOfOwnFiles(dataset), map.value("path") == nil, map.contains("dataset") {
       map.reportValue(
-        "dataset", "the dataset \(dataset) is read from a folder, and data.path is missing",
-        hint: "add 'path:'; in the folder there must be \(layout)")
+        "dataset", "data.path is missing: the dataset '\(dataset)' has files of your own",
+        hint: "name the folder; in it there must be \(layout)")
     }
     for (key, kind) in [("image_size", "folder"), ("channels", "folder"), ("label_column", "csv")]
     where map.value(key) != nil && dataset != kind {

@@ -41,7 +41,8 @@ extension Configuration.Term {
       return (terms, value)
     }
     if !terms.isEmpty, terms.allSatisfy({ $0.weight.from == 0 && $0.weight.to == 0 }) {
-      reader?.report("the weights of all terms are 0", hint: "the student would learn nothing: give one a weight above 0")
+      reader?.report(
+        "the weights of all terms are 0", hint: "the student would learn nothing: give one a weight above 0")
     }
     return (terms, nil)
   }

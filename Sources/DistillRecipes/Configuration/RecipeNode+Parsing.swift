@@ -8,6 +8,7 @@ extension RecipeNode {
   private static let mostAliases = 32
   private static let mostNodes = 50_000
   private static let deepest = 24
+  private static let tooDeep = "the recipe is nested too deeply"
 
   /// Reads one YAML document.
   ///
@@ -63,7 +64,7 @@ extension RecipeNode {
       let location = location(of: node)
       guard count <= mostNodes, depth <= deepest else {
         if problems.isEmpty {
-          report(location, count > mostNodes ? "the recipe is too large" : "the recipe is nested too deeply")
+          report(location, count > mostNodes ? "the recipe is too large with its aliases written out" : tooDeep)
         }
         return RecipeNode(.list([]), location: location)
       }
@@ -128,7 +129,8 @@ extension RecipeNode {
     private mutating func check(tag: Tag, at location: RecipeLocation) {
       let name = tag.rawValue
       guard !name.isEmpty, name != "!", !Self.knownTags.contains(name) else { return }
-      report(location, "the tag \(name) means nothing in a recipe", hint: "leave it out")
+      let shown = name.replacing("tag:yaml.org,2002:", with: "!!")
+      report(location, "the tag \(shown) means nothing in a recipe", hint: "leave it out")
     }
   }
 
@@ -166,13 +168,16 @@ extension RecipeNode {
   private static func syntaxProblem(
     _ problem: String, context: YamlError.Context?, mark: Mark, source: RecipeSource
   ) -> RecipeError.Problem {
+    if problem.hasPrefix("Maximum nesting level") {
+      return source.problem(at: mark.line, mark.column, tooDeep)
+    }
     let line = source.lines.indices.contains(mark.line - 1) ? source.lines[mark.line - 1] : ""
     var hint: String?
     if line.prefix(while: \.isWhitespace).contains("\t") {
       hint = "indent with spaces, not tabs"
     } else if problem.contains("mapping values are not allowed") {
       hint = "a text with ': ' in it needs quotes; otherwise the indentation is off"
-    } else if let context, context.mark.line != mark.line {
+    } else if let context, context.mark.line != mark.line, source.hasLines {
       hint = "it belongs to what begins in line \(context.mark.line)"
     }
     let while_ = context.map { " \($0.text)" } ?? ""

@@ -33,11 +33,11 @@ extension RecipeNode {
     }
   }
 
-  /// Scalars, empty things and lists of them go on the key's line.
+  /// Scalars, lists of them and small maps go on the key's line.
   private func isFlow(within width: Int) -> Bool {
     switch content {
     case .scalar: true
-    case .map(let entries): entries.isEmpty
+    case .map(let entries): entries.count <= 4 && entries.allSatisfy(\.value.isLeaf) && flow.count <= width
     case .list(let items): items.allSatisfy(\.isLeaf) && flow.count <= width
     }
   }

@@ -253,8 +253,13 @@ final class RecipeMap {
 
   private func hint(for key: String) -> String {
     if let near = closest(to: key, in: knownKeys, limit: 1).first { return "did you mean '\(near)'?" }
-    let elsewhere = RecipeReference.keys.filter { $0.name == key && $0.path != path(to: key) }.map(\.path)
-    if let first = elsewhere.first { return "did you mean '\(first)'?" }
+    let reference = RecipeReference.path(of: path(to: key))
+    if let known = RecipeReference.keys.first(where: { $0.path == reference }), known.meaning.hasPrefix("of ") {
+      return "it is an option \(known.meaning.prefix { $0 != ":" })"
+    }
+    let elsewhere = RecipeReference.keys.filter { !knownKeys.contains($0.name) }
+    let name = closest(to: key, in: elsewhere.map(\.name), limit: 1).first
+    if key.count > 3, let found = elsewhere.first(where: { $0.name == name }) { return "did you mean '\(found.path)'?" }
     return "the keys here are \(knownKeys.joined(separator: ", "))"
   }
 }

@@ -33,6 +33,16 @@ public enum RecipeReference {
 
   static var architectureHint: String { "one of \(architectures.joined(separator: ", "))" }
 
+  /// The path in the table for a place in a recipe: `terms[]` for `terms[0]`, `training` for `teacher.training`.
+  static func path(of place: String) -> String {
+    let general = place.replacing(/\[[0-9]+\]/, with: "[]")
+    for other in ["teacher.training.", "alone."] where general.hasPrefix(other) {
+      let path = "training." + general.dropFirst(other.count)
+      if keys.contains(where: { $0.path == path }) { return path }
+    }
+    return general
+  }
+
   /// What the student learns where a recipe has no terms.
   static let defaultTerms = RecipeNode.list([
     .map(["soft_targets": .map(["temperature": .int(4)])]), .map(["hard_labels": .map(["label_smoothing": .int(0)])]),
