@@ -1,0 +1,89 @@
+import Foundation
+
+/// A linear map from values to places on the page.
+struct Scale: Sendable {
+  var low: Double
+  var high: Double
+  var start: Double
+  var end: Double
+
+  /// A scale over the finite values with some air around them; a single value, or none, gets a range of its own.
+  init(over values: [Double], start: Double, end: Double, air: Double = 0.06, within limits: ClosedRange<Double>? = nil)
+  {
+    let finite = values.filter { $0.isFinite && abs($0) < 1e12 }
+    var low = finite.min() ?? 0
+    var high = finite.max() ?? 1
+    if high - low < max(abs(high), 1e-6) * 1e-6 {
+      let half = high == 0 ? 0.5 : abs(high) * 0.05
+      (low, high) = (low - half, high + half)
+    }
+    let margin = (high - low) * air
+    (low, high) = (low - margin, high + margin)
+    if let limits {
+      (low, high) = (max(low, limits.lowerBound), min(high, limits.upperBound))
+      if high <= low { (low, high) = (limits.lowerBound, limits.upperBound) }
+    }
+    self.init(low: low, high: high, start: start, end: end)
+  }
+
+  init(low: Double, high: Double, start: Double, end: Double) {
+    self.low = low
+    self.high = high
+    self.start = start
+    self.end = end
+  }
+
+  func callAsFunction(_ value: Double) -> Double {
+    guard value.isFinite, high > low else { return start }
+    return start + (value - low) / (high - low) * (end - start)
+  }
+
+  /// Round values inside the scale, about `count` of them.
+  func ticks(_ count: Int) -> [Double] {
+    let span = high - low
+    guard span > 0, span.isFinite, count > 0 else { return [] }
+    let rough = span / Double(count)
+    let power = pow(10, log10(rough).rounded(.down))
+    let step = power * ([1, 2, 2.5, 5, 10].first { $0 * power >= rough } ?? 10)
+    let first = Int((low / step - 1e-9).rounded(.up))
+    let last = Int((high / step + 1e-9).rounded(.down))
+    guard first <= last, last - first < 100 else { return [] }
+    return (first...last).map { Double($0) * step }
+  }
+
+  /// The decimals that tell two ticks apart.
+  static func decimals(_ ticks: [Double]) -> Int {
+    guard ticks.count > 1 else { return 2 }
+    let step = abs(ticks[1] - ticks[0])
+    return (0...4).first { abs(step * pow(10, Double($0)) - (step * pow(10, Double($0))).rounded()) < 1e-6 } ?? 4
+  }
+}
+
+/// A coordinate with two decimals at most; a value that is not finite becomes 0, so that no picture breaks.
+func coordinate(_ value: Double) -> String {
+  guard value.isFinite, abs(value) < 1e9 else { return "0" }
+  let hundredths = (value * 100).rounded()
+  if hundredths.truncatingRemainder(dividingBy: 100) == 0 { return String(Int(hundredths / 100)) }
+  return String(hundredths / 100)
+}
+
+/// A coordinate as a share of the width.
+func share(_ value: Double) -> String { coordinate(value) + "%" }
+
+/// The colour a model has throughout the report.
+enum Tone: String, Sendable {
+  case teacher, alone, distilled, third, fourth, fifth
+
+  var className: String { "tone-\(rawValue)" }
+}
+
+extension ReportData.Setting {
+  /// The first arm and the arm that the setting is about have colours of their own.
+  func tone(_ index: Int) -> Tone {
+    if index == 0 { return .alone }
+    let primary = arms.indices.dropFirst().first { arms[$0].name.lowercased() == "distilled" } ?? 1
+    if index == primary { return .distilled }
+    let others: [Tone] = [.third, .fourth, .fifth]
+    return others[(index < primary ? index - 1 : index - 2) % others.count]
+  }
+}

@@ -1,0 +1,80 @@
+/// The comparison of one setting as a table of text, for the report and for the terminal.
+public struct ComparisonTable: Sendable {
+  public struct Column: Sendable {
+    public var title: String
+    public var isNumeric: Bool
+    /// What the column says, in a sentence.
+    public var explanation: String
+  }
+
+  public struct Row: Sendable {
+    public var cells: [String]
+    /// The place of the row's arm in the setting; `nil` for the teacher.
+    public var arm: Int?
+    /// Whether this is the arm that the setting is about.
+    public var isPrimary: Bool
+  }
+
+  public var columns: [Column]
+  public var rows: [Row]
+
+  /// The teacher, where there is one, and each arm of the setting.
+  public init(_ setting: ReportData.Setting, teacher: ReportData.Teacher?) {
+    columns = Self.allColumns
+    rows = []
+    if let teacher {
+      let scores = teacher.scores
+      rows.append(
+        Row(
+          cells: ["teacher", Quantity.percent(scores.accuracy), ""] + Self.cells(teacher.figures)
+            + ["", Quantity.percent(scores.calibrationError)],
+          arm: nil, isPrimary: false))
+    }
+    let primary = setting.primary?.name
+    for (index, arm) in setting.arms.enumerated() {
+      let gain = index == 0 ? "" : Quantity.gain(arm.gain ?? setting.difference(of: arm))
+      rows.append(
+        Row(
+          cells: [arm.name, Quantity.percent(arm.accuracy), gain] + Self.cells(setting.student) + [
+            Quantity.percent(arm.spread(\.agreement)?.mean, decimals: 1),
+            Quantity.percent(arm.spread(\.calibrationError)?.mean),
+          ],
+          arm: index, isPrimary: index > 0 && arm.name == primary))
+    }
+  }
+
+  private static func cells(_ figures: ReportData.Figures) -> [String] {
+    [
+      Quantity.count(figures.parameters), Quantity.bytes(figures.bytes), Quantity.count(figures.multiplyAdds),
+      Quantity.seconds(figures.latencySeconds), Quantity.rate(figures.imagesPerSecond),
+    ]
+  }
+
+  private static let allColumns = [
+    Column(
+      title: "Model", isNumeric: false, explanation: "The teacher, and the same student trained in different ways"),
+    Column(
+      title: "Accuracy", isNumeric: true, explanation: "On the test split: mean ± standard deviation over the seeds"),
+    Column(
+      title: "Gain", isNumeric: true, explanation: "Percentage points over the first student, 95 % paired interval"),
+    Column(title: "Parameters", isNumeric: true, explanation: "Trained numbers in the model"),
+    Column(title: "Size", isNumeric: true, explanation: "Bytes of parameters and buffers"),
+    Column(title: "Mult-adds", isNumeric: true, explanation: "Multiplications, each with its addition, for one image"),
+    Column(title: "Latency", isNumeric: true, explanation: "Time for one image alone"),
+    Column(title: "Images/s", isNumeric: true, explanation: "Throughput in large batches"),
+    Column(
+      title: "Agreement", isNumeric: true,
+      explanation: "Share of images on which the model predicts what the teacher does"),
+    Column(
+      title: "ECE", isNumeric: true,
+      explanation: "Expected calibration error: the distance between confidence and accuracy"),
+  ]
+}
+
+extension ReportData.Setting {
+  /// The plain difference of the means, without an interval: what is left to say of a single seed.
+  func difference(of arm: ReportData.Arm) -> ReportData.Interval? {
+    guard let baseline = baseline?.accuracy, let accuracy = arm.accuracy else { return nil }
+    return ReportData.Interval(mean: accuracy.mean - baseline.mean, low: .nan, high: .nan)
+  }
+}
