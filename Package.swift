@@ -44,6 +44,7 @@ let package = Package(
     .executableTarget(
       name: "distill",
       dependencies: ["Torch", "DistillRecipes", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    .testTarget(name: "DistillRecipesTests", dependencies: ["DistillRecipes", "DistillModels"]),
     .testTarget(
       name: "DistillDataTests", dependencies: ["DistillData", "Torch", "CPNG", "CTurboJPEG", "CZlib"]),
   ],
