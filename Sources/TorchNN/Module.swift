@@ -68,10 +68,18 @@ public protocol ModeDependent: Module {
 /// their own (`[NamedTensor]`), for a layer with as many as its size says.
 @propertyWrapper
 public final class Parameter<Value> {
-  public var wrappedValue: Value
+  public var wrappedValue: Value {
+    // An optional value starts as nil and gets its tensor later. A tensor that takes another's place keeps its own mode,
+    // so that a frozen parameter stays frozen when the model is moved.
+    didSet { if heldTensors(oldValue).isEmpty { requireGradients() } }
+  }
 
   public init(wrappedValue: Value) {
     self.wrappedValue = wrappedValue
+    requireGradients()
+  }
+
+  private func requireGradients() {
     for named in heldTensors(wrappedValue) { _ = try? named.tensor.requireGradient() }
   }
 }
