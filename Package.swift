@@ -44,6 +44,8 @@ let package = Package(
     .executableTarget(
       name: "distill",
       dependencies: ["Torch", "DistillRecipes", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    .testTarget(name: "TorchOptimTests", dependencies: ["Torch", "TorchNN", "TorchOptim"]),
+    .testTarget(name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "DistillModels"]),
     .testTarget(name: "DistillRecipesTests", dependencies: ["DistillRecipes", "DistillModels"]),
     .testTarget(
       name: "DistillDataTests", dependencies: ["DistillData", "Torch", "CPNG", "CTurboJPEG", "CZlib"]),

@@ -69,12 +69,11 @@ public final class SGD: Optimizer {
           continue
         }
         // A parameter's first momentum is its gradient, undampened; parameters may start at different times.
-        for isFirstStep in [true, false] {
-          let part = ready.filtered { (memory.memory[$0][Self.velocity] == nil) == isFirstStep }
+        let isFirst = { [memory] (index: Int) in memory.memory[index][Self.velocity] == nil }
+        for (part, isFirstStep) in [(ready.filtered(isFirst), true), (ready.filtered { !isFirst($0) }, false)] {
           guard !part.indices.isEmpty else { continue }
           let buffers = try memory.remembered(Self.velocity, part)
           try move(part, momentumBuffers: buffers, isFirstStep: isFirstStep, settings, fused: batch.canBeFused)
-          if part.indices.count == ready.indices.count { break }
         }
       }
     }
