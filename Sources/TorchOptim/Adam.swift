@@ -66,7 +66,7 @@ public final class Adam: Optimizer {
   public func step() throws {
     try withoutGradient {
       for batch in steps.memory.batches {
-        let group = parameterGroups[batch.group]
+        let group = try steps.memory.group(of: batch, in: parameterGroups)
         let settings = AdamStep.Settings(
           learningRate: (group.learningRate ?? learningRate) * learningRateFactor, beta1: group.momentum ?? beta1,
           beta2: beta2, epsilon: epsilon, weightDecay: group.weightDecay ?? weightDecay, isAMSGrad: isAMSGrad,

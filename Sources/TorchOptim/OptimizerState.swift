@@ -19,6 +19,7 @@ struct OptimizerState {
 
   let parameters: [NamedTensor]
   let batches: [Batch]
+  private let groupCount: Int
   /// By parameter, what is remembered: PyTorch's name of it and the tensor.
   var memory: [[String: Tensor]]
 
@@ -26,6 +27,7 @@ struct OptimizerState {
     parameters = groups.flatMap(\.parameters)
     memory = parameters.map { _ in [:] }
     batches = Self.batches(of: groups)
+    groupCount = groups.count
     var problems = problems
     if parameters.isEmpty { problems.append("an optimizer needs at least one parameter") }
     let names = Dictionary(grouping: parameters, by: \.name)
@@ -41,6 +43,18 @@ struct OptimizerState {
       problems += problem("weight decay of '\(group.name)'", group.weightDecay, in: 0...)
     }
     guard problems.isEmpty else { throw OptimizerError(problems) }
+  }
+
+  /// The settings of a batch.
+  ///
+  /// - Throws: `OptimizerError` when groups were added or taken away since the optimizer was made.
+  func group(of batch: Batch, in groups: [ParameterGroup]) throws -> ParameterGroup {
+    guard groups.count == groupCount else {
+      throw OptimizerError([
+        "the optimizer was made with \(groupCount) parameter groups and now has \(groups.count); make a new optimizer"
+      ])
+    }
+    return groups[batch.group]
   }
 
   private static func batches(of groups: [ParameterGroup]) -> [Batch] {

@@ -63,7 +63,7 @@ public final class SGD: Optimizer {
       for batch in memory.batches {
         let ready = try memory.ready(batch)
         guard !ready.indices.isEmpty else { continue }
-        let settings = Settings(self, group: parameterGroups[batch.group])
+        let settings = Settings(self, group: try memory.group(of: batch, in: parameterGroups))
         guard settings.momentum != 0 else {
           try move(ready, momentumBuffers: [], isFirstStep: false, settings, fused: batch.canBeFused)
           continue

@@ -288,6 +288,15 @@ private func difference(_ tensor: Tensor, _ numbers: [Double]) throws -> Double 
     #expect(try problems { _ = try SGD(groups: [group]) }[0].contains("learning rate of 'head' is -2.0"))
   }
 
+  @Test func groupsCannotComeOrGoLater() throws {
+    let parameters = try fixture.parameters()
+    try fixture.setGradients(parameters, step: 0)
+    for optimizer in [try SGD(parameters), try AdamW(parameters)] as [any Optimizer] {
+      optimizer.parameterGroups = []
+      #expect(throws: OptimizerError.self) { try optimizer.step() }
+    }
+  }
+
   @Test func splitByDecaySparesVectors() throws {
     let groups = ParameterGroup.splitByDecay(try fixture.parameters())
     #expect(groups.map { $0.parameters.map(\.name) } == [["weight", "kernel"], ["bias"]])
