@@ -14,6 +14,8 @@ public final class ConvNet: Layer {
       ModelOption("widths", .integers(1...8192, count: 64), default: [32, 64, 128], "the channels of each block"),
       ModelOption("kernel", .oneOf([1, 3, 5, 7, 9, 11]), default: 3, "the side of the convolutions' windows"),
       ModelOption(
+        "first_kernel", .oneOf([0, 1, 3, 5, 7, 9, 11]), default: 0, "the same for the first convolution; 0: as the others"),
+      ModelOption(
         "strides", .integers(1...8, count: 64), default: [1],
         "the stride of each block; the last number holds for the blocks that are left"),
       ModelOption(
@@ -38,6 +40,7 @@ public final class ConvNet: Layer {
     let strides = try Self.perBlock("strides", builder, count: widths.count)
     let pools = try Self.perBlock("pool", builder, count: widths.count)
     let kernel = try builder.integer("kernel")
+    let firstKernel = try builder.integer("first_kernel")
     let isDepthwise = try builder.flag("depthwise")
     var image = ImageShape(builder.inputShape)
     var blocks: [any Layer] = []
@@ -51,7 +54,8 @@ public final class ConvNet: Layer {
       blocks.append(
         separable
           ? try SeparableBlock(builder, input, width, kernel: kernel, stride: strides[index], pooling: pooling)
-          : try ConvBlock(builder, input, width, kernel: kernel, stride: strides[index], pooling: pooling))
+          : try ConvBlock(
+            builder, input, width, kernel: index == 0 && firstKernel > 0 ? firstKernel : kernel, stride: strides[index], pooling: pooling))
     }
     features = blocks
     let head = try builder.word("head")

@@ -22,6 +22,21 @@ public struct RunFolder: Sendable {
 
   public var exists: Bool { FileManager.default.fileExists(atPath: recipe) }
 
+  /// Deletes what a run left here, unless another process works on it. Files that are no run's stay.
+  public func clear() throws {
+    guard FileManager.default.fileExists(atPath: path) else { return }
+    let lock = try lock()
+    defer { withExtendedLifetime(lock) {} }
+    for item in [recipe, manifest, metrics, report, teacher, student, "\(path)/jobs"]
+    where FileManager.default.fileExists(atPath: item) {
+      do {
+        try FileManager.default.removeItem(atPath: item)
+      } catch {
+        throw RunError("\(item) cannot be deleted: \(reason(error))")
+      }
+    }
+  }
+
   /// Makes the folder, if it is not there, and keeps other processes out of it until the lock is let go.
   ///
   /// - Throws: `RunError` when another process works in it or it cannot be written.
@@ -42,6 +57,8 @@ public struct JobFolder: Sendable {
   public var events: String { "\(path)/events.jsonl" }
   public var checkpoint: String { "\(path)/checkpoint/state.safetensors" }
   public var model: String { "\(path)/model" }
+  /// The logits of the kept student for the test split.
+  public var testLogits: String { "\(path)/test.safetensors" }
   /// What the student scored. It is written last: where it is, the training is done.
   public var result: String { "\(path)/result.json" }
 

@@ -27,11 +27,13 @@ public final class HardLabels: Term {
     let logits = input.student.output
     let batch = input.batch
     guard let second = batch.secondLabels, let weights = batch.secondWeights else {
-      return try crossEntropy(logits: logits, labels: batch.labels, labelSmoothing: labelSmoothing).sum
+      return try crossEntropy(
+        logits: logits, labels: batch.labels, labelSmoothing: labelSmoothing, labelledCount: batch.labelledCount
+      ).sum
     }
     return try mixedCrossEntropy(
       logits: logits, labels: batch.labels, secondLabels: second, secondWeights: weights,
-      labelSmoothing: labelSmoothing
+      labelSmoothing: labelSmoothing, labelledCount: batch.labelledCount
     ).sum
   }
 }

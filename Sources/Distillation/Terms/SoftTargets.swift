@@ -29,6 +29,7 @@ public final class SoftTargets: Term {
     let temperature = temperature.value(at: input.progress)
     let targets = try input.requireTeacher(for: name).logSoftTargets(temperature: temperature)
     return try softTargetLoss(
-      studentLogits: input.student.output, logSoftTargets: targets, temperature: temperature)
+      studentLogits: input.student.output, logSoftTargets: targets, temperature: temperature
+    ).sum
   }
 }

@@ -11,6 +11,8 @@ public final class Trainer {
   public struct Options: Sendable {
     /// Optimizer steps in all.
     public var steps: Int
+    /// What the epochs of terms are counted in; an epoch of the loader if nil.
+    public var stepsPerEpoch: Int?
     /// Steps between two validations; an epoch of the loader if nil.
     public var stepsPerRound: Int?
     /// Batches whose gradients make one step.
@@ -59,6 +61,7 @@ public final class Trainer {
   private let loader: DataLoader
   private let validation: EvaluationSet?
   private let options: Options
+  private let stepsPerEpoch: Int
   private let stepsPerRound: Int
   private let dropout: RandomStream
   private let checkpoint: TrainingCheckpoint?
@@ -74,7 +77,7 @@ public final class Trainer {
     schedule: Schedule, loader: DataLoader, validation: EvaluationSet? = nil, options: Options,
     checkpoint: TrainingCheckpoint? = nil
   ) throws {
-    guard options.steps > 0, options.accumulation > 0, (options.stepsPerRound ?? 1) > 0,
+    guard options.steps > 0, options.accumulation > 0, (options.stepsPerEpoch ?? 1) > 0, (options.stepsPerRound ?? 1) > 0,
       (options.checkpointInterval ?? 1) > 0
     else { throw DistillationError("steps, accumulation and intervals must be at least 1") }
     if objective.needsTeacher, teacher == nil {
@@ -96,13 +99,10 @@ public final class Trainer {
     self.validation = validation
     self.options = options
     self.checkpoint = checkpoint
-    stepsPerRound = options.stepsPerRound ?? Self.stepsPerEpoch(of: loader, accumulation: options.accumulation)
+    let stepsPerPass = (loader.batchCount + options.accumulation - 1) / options.accumulation
+    stepsPerEpoch = options.stepsPerEpoch ?? stepsPerPass
+    stepsPerRound = options.stepsPerRound ?? stepsPerPass
     dropout = try RandomStream(seed: options.seed, name: "dropout", device: student.parameters.first?.device ?? .cpu)
-  }
-
-  /// Optimizer steps in one pass over a loader's examples.
-  public static func stepsPerEpoch(of loader: DataLoader, accumulation: Int) -> Int {
-    (loader.batchCount + accumulation - 1) / accumulation
   }
 
   /// Trains until the end, or until `listener` answers `.stop`, in which case the state is written down first.
@@ -139,7 +139,7 @@ public final class Trainer {
   /// One step: forward, objective, backward for each batch, then one step of the optimizer.
   private func takeStep(_ batches: [Batch]) throws {
     let position = TrainingPosition(
-      epoch: Double(state.step) / Double(stepsPerRound), progress: Double(state.step) / Double(options.steps))
+      epoch: Double(state.step) / Double(stepsPerEpoch), progress: Double(state.step) / Double(options.steps))
     optimizer.learningRateFactor = schedule.factor(step: state.step, of: options.steps)
     if let momentum = schedule.momentum(step: state.step, of: options.steps) { optimizer.momentum = momentum }
     let counts = objective.counts(batches)

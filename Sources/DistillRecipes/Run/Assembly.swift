@@ -1,0 +1,140 @@
+import DistillData
+import DistillModels
+import Distillation
+import Torch
+import TorchNN
+import TorchOptim
+
+// From what a recipe says to the objects that do it.
+
+extension Configuration {
+  /// The device that the recipe names.
+  ///
+  /// - Throws: `RunError` when it is not there.
+  func availableDevice() throws -> Device {
+    guard let device = Device(device) else { throw RunError("'\(device)' is no device: use cpu, cuda, cuda:1 or mps") }
+    guard try device.isAvailable else {
+      throw RunError("the device \(device) is not there: libtorch cannot compute on it on this machine. Use device=cpu")
+    }
+    return device
+  }
+
+  /// The seed of everything that is the same for all jobs: the division of the data and the augmented views.
+  var dataSeed: UInt64 { UInt64(bitPattern: Int64(seeds.first ?? 0)) }
+}
+
+extension Configuration.Ramp {
+  var ramp: Distillation.Ramp {
+    Distillation.Ramp(from: from, to: to, shape: shape == .linear ? .linear : .cosine)
+  }
+}
+
+extension Configuration.Term {
+  func entry() throws -> Objective.Entry {
+    let term: any Distillation.Term =
+      switch kind {
+      case .softTargets(let temperature): try SoftTargets(temperature: temperature.ramp)
+      case .hardLabels(let smoothing): try HardLabels(labelSmoothing: smoothing)
+      case .logitMatching(let zeroMean): LogitMatching(zeroMean: zeroMean)
+      }
+    return Objective.Entry(term, weight: weight.ramp, start: start, end: end)
+  }
+}
+
+extension Configuration.Training {
+  /// The labels alone: how a teacher, or a student without one, is trained.
+  func labelsOnly() throws -> Objective {
+    try Objective([Objective.Entry(try HardLabels(labelSmoothing: labelSmoothing))])
+  }
+
+  func makeOptimizer(_ parameters: [NamedTensor]) throws -> any TorchOptim.Optimizer {
+    let groups = optimizer.weightDecay == 0 ? [ParameterGroup("all", parameters)] : ParameterGroup.splitByDecay(parameters)
+    switch optimizer.kind {
+    case .sgd:
+      return try SGD(
+        groups: groups, learningRate: optimizer.learningRate, momentum: optimizer.momentum, dampening: optimizer.dampening,
+        nesterov: optimizer.nesterov, weightDecay: optimizer.weightDecay)
+    case .adam:
+      return try Adam(
+        groups: groups, learningRate: optimizer.learningRate, beta1: optimizer.betas[0], beta2: optimizer.betas[1],
+        epsilon: optimizer.epsilon, weightDecay: optimizer.weightDecay, amsgrad: optimizer.amsgrad)
+    case .adamw:
+      return try AdamW(
+        groups: groups, learningRate: optimizer.learningRate, beta1: optimizer.betas[0], beta2: optimizer.betas[1],
+        epsilon: optimizer.epsilon, weightDecay: optimizer.weightDecay, amsgrad: optimizer.amsgrad)
+    }
+  }
+
+  func makeSchedule(_ budget: Budget) -> TorchOptim.Schedule {
+    let after: TorchOptim.Schedule =
+      switch schedule.kind {
+      case .constant: .constant
+      case .step: .step(every: schedule.every * budget.stepsPerEpoch, gamma: schedule.gamma)
+      case .multiStep:
+        .multiStep(milestones: schedule.milestones.map { $0 * budget.stepsPerEpoch }, gamma: schedule.gamma)
+      case .cosine: .cosine(minimum: schedule.minimum)
+      case .oneCycle:
+        .oneCycle(
+          OneCycle(
+            climb: schedule.climb, divisor: schedule.divisor, finalDivisor: schedule.finalDivisor, momentum: nil))
+      }
+    let steps = Int((schedule.warmup * Double(budget.steps)).rounded())
+    return steps > 0 ? .warmUp(steps: steps, from: schedule.warmupFrom, then: after) : after
+  }
+
+  func trainerOptions(_ budget: Budget, seed: UInt64) -> Trainer.Options {
+    var options = Trainer.Options(steps: budget.steps)
+    options.stepsPerEpoch = budget.stepsPerEpoch
+    options.stepsPerRound = budget.stepsPerRound
+    options.accumulation = accumulation
+    options.precision = Distillation.Precision(rawValue: precision.rawValue) ?? .float32
+    options.clipNorm = clipNorm
+    options.keep = keep == .best ? .best : .last
+    options.metric = metric == .accuracy ? .accuracy : .loss
+    options.earlyStop = earlyStop
+    if case .steps(let steps) = checkpointEvery { options.checkpointInterval = steps }
+    options.seed = seed
+    return options
+  }
+}
+
+/// How long a training is. All arms of a comparison share it, whatever number of examples each sees.
+struct Budget: Sendable, Codable, Equatable {
+  var steps: Int
+  /// What the epochs of schedules and terms are counted in.
+  var stepsPerEpoch: Int
+  var stepsPerRound: Int
+
+  /// So many validations at the most, however short an epoch is.
+  static let mostRounds = 100
+
+  init(_ training: Configuration.Training, exampleCount: Int) {
+    let perStep = training.batchSize * training.accumulation
+    stepsPerEpoch = max(1, (exampleCount + perStep - 1) / perStep)
+    switch training.length {
+    case .epochs(let epochs): steps = epochs * stepsPerEpoch
+    case .steps(let count): steps = count
+    }
+    let epochs = max(1, (steps + stepsPerEpoch - 1) / stepsPerEpoch)
+    stepsPerRound = stepsPerEpoch * ((epochs + Self.mostRounds - 1) / Self.mostRounds)
+  }
+}
+
+extension [Configuration.Augmentation] {
+  var augmentation: DistillData.Augmentation {
+    DistillData.Augmentation(map(\.step))
+  }
+}
+
+extension Configuration.Augmentation {
+  fileprivate var step: AugmentationStep {
+    switch kind {
+    case .flip: .horizontalFlip(probability: value)
+    case .crop: .paddedCrop(padding: Int(value))
+    case .cutout: .cutout(size: Int(value))
+    case .shift: .shift(pixels: Int(value))
+    case .mixup: .mixup(alpha: value)
+    case .cutmix: .cutmix(alpha: value)
+    }
+  }
+}

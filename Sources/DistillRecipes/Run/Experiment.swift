@@ -1,0 +1,219 @@
+import DistillData
+import DistillModels
+import Distillation
+import Foundation
+import Synchronization
+import Torch
+import TorchNN
+
+/// A recipe being done: the teacher (trained, if the recipe says how and its weights are not there), the student alone
+/// and distilled for every setting and seed, the comparison, and the report.
+///
+/// Everything that is done is in the run folder. A run that was interrupted goes on where it was; a training that is done
+/// is not done again.
+public final class Experiment: Sendable {
+  public let configuration: Configuration
+  public let folder: RunFolder
+  private let observer: RunObserver
+
+  public init(_ configuration: Configuration, folder: RunFolder, observer: @escaping RunObserver = { _ in }) {
+    self.configuration = configuration
+    self.folder = folder
+    self.observer = observer
+  }
+
+  /// Does whatever is left to do and writes `metrics.json` and `report.html`.
+  ///
+  /// - Throws: `RunError`, with `.interrupted` when somebody asked to stop; errors of data, models and files.
+  @discardableResult
+  public func run() throws -> ReportData {
+    let start = ContinuousClock.now
+    let lock = try folder.lock()
+    defer { withExtendedLifetime(lock) {} }
+    try AtomicFile.write(Data(configuration.yaml.utf8), to: folder.recipe)
+    let device = try configuration.availableDevice()
+    if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
+    observer(.stage("Loading \(configuration.data.dataset)"))
+    let materials = try Materials(configuration.data, seed: configuration.dataSeed)
+    try trainTeacherIfNeeded(materials, device)
+    let teachers = try makeTeacherRoom(materials, device)
+    let teacherTest = try teachers.map { teachers in
+      observer(.stage("Testing the teacher"))
+      return try materials.evaluationSet(materials.test, device: device, channelsLast: configuration.training.channelsLast)
+        .logits(of: try teachers.makeTeacher())
+    }
+    let runner = TrainingRunner(
+      materials: materials, teachers: teachers, teacherTestLogits: teacherTest, device: device, folder: folder,
+      observer: observer)
+    let plan = try RunPlan(configuration, materials: materials, teacherHashes: teachers?.hashes() ?? [])
+    let results = try runAll(plan.jobs, with: runner)
+    observer(.stage("Comparing"))
+    let comparison = ReportMaker(
+      configuration: configuration, folder: folder, materials: materials, teachers: teachers,
+      teacherTestLogits: teacherTest, plan: plan, results: results, runner: runner)
+    let data = try comparison.make(seconds: (ContinuousClock.now - start) / .seconds(1))
+    try AtomicFile.write(try Manifest.encode(data.manifest), to: folder.manifest)
+    try AtomicFile.write(try MetricsFile(data).encoded(), to: folder.metrics)
+    try AtomicFile.write(Data(Report.html(data).utf8), to: folder.report)
+    try keepStudent(plan)
+    return data
+  }
+
+  /// Trains only the teacher, or, in a recipe without one, nothing.
+  public func trainTeacher() throws {
+    let lock = try folder.lock()
+    defer { withExtendedLifetime(lock) {} }
+    try AtomicFile.write(Data(configuration.yaml.utf8), to: folder.recipe)
+    let device = try configuration.availableDevice()
+    if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
+    observer(.stage("Loading \(configuration.data.dataset)"))
+    try trainTeacherIfNeeded(try Materials(configuration.data, seed: configuration.dataSeed), device)
+  }
+
+  private func trainTeacherIfNeeded(_ materials: Materials, _ device: Device) throws {
+    guard let teacher = configuration.teacher, let training = teacher.training, teacher.members.count == 1,
+      !(teacher.members[0].weights.map { FileManager.default.fileExists(atPath: $0) } ?? false)
+    else { return }
+    observer(.stage("Training the teacher"))
+    let runner = TrainingRunner(
+      materials: materials, teachers: nil, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
+    let job = try TrainingJob(
+      setting: "", arm: .teacher, seed: configuration.seeds.first ?? 0, configuration: configuration,
+      budget: Budget(training, exampleCount: materials.split.train.count),
+      dependencies: [configuration.hash(of: [.data, .teacher]), "\(configuration.dataSeed)", materials.train.contentHash])
+    _ = try runner.run(job, label: RunEvent.TrainingLabel(name: "teacher", number: 1, count: 1))
+    try Self.copy(ModelFolder(folder.job(job.folderName).model), to: ModelFolder(folder.teacher))
+  }
+
+  private func makeTeacherRoom(_ materials: Materials, _ device: Device) throws -> TeacherRoom? {
+    try configuration.teacher.map {
+      try TeacherRoom(
+        $0, folder: folder, inputShape: materials.train.exampleShape, classCount: materials.train.classCount,
+        device: device, precision: Precision(rawValue: configuration.training.precision.rawValue) ?? .float32,
+        channelsLast: configuration.training.channelsLast)
+    }
+  }
+
+  /// Does the trainings, as many at a time as the recipe says, and gives their results by identity.
+  private func runAll(_ jobs: [TrainingJob], with runner: TrainingRunner) throws -> [String: TrainingResult] {
+    let shared = Mutex<(next: Int, results: [String: TrainingResult], failure: (any Error)?)>((0, [:], nil))
+    let runner = UncheckedRunner(runner: runner)
+    let threads = configuration.threads
+    let work: @Sendable () -> Void = {
+      if let threads { try? TorchRuntime.setThreadCount(threads) }
+      while true {
+        let index: Int? = shared.withLock { state in
+          guard state.failure == nil, state.next < jobs.count else { return nil }
+          state.next += 1
+          return state.next - 1
+        }
+        guard let index else { return }
+        let label = RunEvent.TrainingLabel(name: jobs[index].name, number: index + 1, count: jobs.count)
+        do {
+          let result = try runner.runner.run(jobs[index], label: label)
+          shared.withLock { $0.results[jobs[index].identity] = result }
+        } catch {
+          shared.withLock { $0.failure = $0.failure ?? error }
+        }
+      }
+    }
+    let group = DispatchGroup()
+    for _ in 0..<max(1, min(configuration.parallel, jobs.count)) {
+      group.enter()
+      // A thread of its own: libtorch's modes and thread counts belong to threads.
+      let thread = Thread {
+        work()
+        group.leave()
+      }
+      thread.stackSize = 16 << 20
+      thread.start()
+    }
+    group.wait()
+    return try shared.withLock { state in
+      if let failure = state.failure { throw Self.asInterruption(failure) }
+      return state.results
+    }
+  }
+
+  private static func asInterruption(_ error: any Error) -> any Error {
+    guard let error = error as? DistillationError, error == .interrupted else { return error }
+    return RunError("interrupted", kind: .interrupted)
+  }
+
+  /// The student that the run is about: distilled, first setting, first seed.
+  private func keepStudent(_ plan: RunPlan) throws {
+    guard let job = plan.settings.first?.jobs.first(where: { $0.arm == .distilled }) ?? plan.jobs.first else { return }
+    try Self.copy(ModelFolder(folder.job(job.folderName).model), to: ModelFolder(folder.student))
+  }
+
+  private static func copy(_ source: ModelFolder, to target: ModelFolder) throws {
+    try FileManager.default.createDirectory(atPath: target.path, withIntermediateDirectories: true)
+    for (from, to) in [
+      (source.weights, target.weights), (source.card, target.card), (source.configuration, target.configuration),
+    ] {
+      guard let data = FileManager.default.contents(atPath: from) else { throw RunError("\(from) cannot be read") }
+      try AtomicFile.write(data, to: to)
+    }
+  }
+}
+
+/// The teacher's logits in it are only read.
+private struct UncheckedRunner: @unchecked Sendable {
+  let runner: TrainingRunner
+}
+
+/// The trainings that a recipe asks for.
+struct RunPlan: Sendable {
+  struct Setting: Sendable {
+    var name: String
+    var configuration: Configuration
+    var jobs: [TrainingJob]
+
+    func job(_ arm: TrainingJob.Arm, seed: Int) -> TrainingJob? {
+      jobs.first { $0.arm == arm && $0.seed == seed }
+    }
+  }
+
+  let settings: [Setting]
+  /// All of them, each once, seed by seed so that the first figures of every setting come early.
+  let jobs: [TrainingJob]
+
+  init(_ configuration: Configuration, materials: Materials, teacherHashes: [String]) throws {
+    let data = try materials.train.contentHash
+    let settings = try configuration.resolvedSettings().map { name, configuration in
+      let name = name ?? ""
+      var jobs: [TrainingJob] = []
+      for seed in configuration.seeds {
+        let labelled = try materials.labelled(
+          fraction: configuration.data.labels, seed: UInt64(bitPattern: Int64(seed)))
+        let transfer = configuration.data.transfer == .all ? materials.split.train : labelled
+        let budget = Budget(configuration.training, exampleCount: transfer.count)
+        let common = [data, "\(configuration.dataSeed)", configuration.hash(of: [.student]), "\(budget)", "\(seed)"]
+        if configuration.compare {
+          // The student alone does not know which other examples there are.
+          var own = configuration.data
+          own.transfer = .all
+          jobs.append(
+            try TrainingJob(
+              setting: name, arm: .alone, seed: seed, configuration: configuration, budget: budget,
+              dependencies: common + ["alone", "\(own)", configuration.hash(of: [.alone])]))
+        }
+        jobs.append(
+          try TrainingJob(
+            setting: name, arm: .distilled, seed: seed, configuration: configuration, budget: budget,
+            dependencies: common + ["distilled", configuration.hash(of: [.data, .teacher, .terms, .training])]
+              + teacherHashes))
+      }
+      return Setting(name: name, configuration: configuration, jobs: jobs)
+    }
+    self.settings = settings
+    var seen: Set<String> = []
+    let bySeed = configuration.seeds.flatMap { seed in settings.flatMap { $0.jobs.filter { $0.seed == seed } } }
+    jobs = bySeed.filter { seen.insert($0.identity).inserted }
+  }
+}
+
+extension Configuration {
+  /// Where the run goes: `output`, or `runs/` and the name.
+  public var outputFolder: String { output ?? "runs/\(name)" }
+}

@@ -1,0 +1,57 @@
+import DistillData
+import Distillation
+import Torch
+
+/// The data of a recipe, loaded and divided. The test split is only looked at when a training is over.
+struct Materials: Sendable {
+  let train: any Dataset
+  let test: any Dataset
+  /// The examples that may be trained on, and those by which models are chosen.
+  let split: Split
+  let normalization: Normalization?
+
+  /// - Parameter seed: of the division into training and validation examples
+  /// - Throws: `DataError`, `RunError`
+  init(_ configuration: Configuration.Data, seed: UInt64) throws {
+    (train, test) = try Self.load(configuration)
+    guard train.classCount >= 2 else {
+      throw RunError("\(train.name) has \(train.classCount) classes; at least two are needed to tell examples apart")
+    }
+    let (validation, training) = try Splits.stratified(
+      dataset: train, count: configuration.validation.count(of: train.count), seed: seed)
+    guard !training.isEmpty else {
+      throw RunError("data.validation holds out all \(train.count) examples of \(train.name): nothing is left to train on")
+    }
+    split = Split(train: training, validation: validation)
+    switch configuration.normalize {
+    case .none: normalization = nil
+    case .measured: normalization = try Normalization.measured(on: train, examples: training)
+    case .given(let mean, let deviation):
+      normalization = Normalization(mean: mean.map { Float($0) }, standardDeviation: deviation.map { Float($0) })
+    }
+  }
+
+  private static func load(_ configuration: Configuration.Data) throws -> (any Dataset, any Dataset) {
+    var options = DatasetOptions()
+    options.imageSize = configuration.imageSize
+    options.labelColumn = configuration.labelColumn
+    return try DatasetCatalog.load(name: configuration.dataset, folder: configuration.path, options: options)
+  }
+
+  /// The training examples whose label may be seen.
+  func labelled(fraction: Double, seed: UInt64) throws -> [Int] {
+    guard fraction < 1 else { return split.train }
+    let kept = try Splits.stratified(dataset: train, examples: split.train, fraction: fraction, seed: seed).kept
+    guard !kept.isEmpty else {
+      throw RunError("data.labels: \(fraction) of \(split.train.count) examples is none: raise it")
+    }
+    return kept
+  }
+
+  func evaluationSet(
+    _ dataset: any Dataset, examples: [Int]? = nil, device: Device, channelsLast: Bool
+  ) throws -> EvaluationSet {
+    try EvaluationSet(
+      dataset, examples: examples, normalization: normalization, device: device, channelsLast: channelsLast)
+  }
+}

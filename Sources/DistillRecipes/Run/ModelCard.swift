@@ -1,0 +1,45 @@
+import Distillation
+import Foundation
+
+/// The text that goes with a model: what it is, how it was made, and what it scored.
+struct ModelCard {
+  let text: String
+
+  init(job: TrainingJob, metrics: Metrics, dataset: String) {
+    func percent(_ value: Double) -> String { String(format: "%.2f %%", value * 100) }
+    var rows = [
+      ("accuracy", percent(metrics.accuracy)),
+      ("top-\(metrics.topK) accuracy", percent(metrics.topKAccuracy)),
+      ("negative log-likelihood", String(format: "%.4f", metrics.negativeLogLikelihood)),
+      ("expected calibration error", percent(metrics.expectedCalibrationError)),
+    ]
+    if let agreement = metrics.agreement { rows.append(("agreement with the teacher", percent(agreement))) }
+    let how =
+      switch job.arm {
+      case .teacher: "Trained on labels, to be a teacher."
+      case .alone: "Trained on labels alone, to compare a distilled student with."
+      case .distilled: "Distilled from a teacher: \(job.configuration.terms.map(\.name).joined(separator: ", "))."
+      }
+    text = """
+      ---
+      library_name: distill
+      tags: [knowledge-distillation]
+      ---
+      # \(job.configuration.name): \(job.name)
+
+      \(how)
+
+      | on the test split of \(dataset), \(metrics.count) examples | |
+      |---|---|
+      \(rows.map { "| \($0.0) | \($0.1) |" }.joined(separator: "\n"))
+
+      `model.safetensors` holds the weights, `config.json` the architecture, the class names in the order of the logits,
+      and the normalization of the inputs. The recipe:
+
+      ```yaml
+      \(job.configuration.yaml.trimmingCharacters(in: .whitespacesAndNewlines))
+      ```
+
+      """
+  }
+}

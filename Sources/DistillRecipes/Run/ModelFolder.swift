@@ -1,0 +1,96 @@
+import DistillData
+import DistillModels
+import Distillation
+import Foundation
+import Torch
+import TorchNN
+
+/// A model as people keep it: `model.safetensors`, `config.json` with everything needed to use the weights, and
+/// `README.md`, the model card. It is the layout that Hugging Face's tools expect.
+public struct ModelFolder: Sendable {
+  /// What `config.json` holds.
+  public struct Description: Codable, Sendable, Equatable {
+    /// The architecture with its options, the shape of one input and the number of classes.
+    public var model: ModelSpecification
+    /// The class names, in the order of the logits.
+    public var labels: [String]
+    /// What was done to the inputs before the model saw them; nil: nothing.
+    public var normalization: Normalization?
+
+    public init(model: ModelSpecification, labels: [String], normalization: Normalization?) {
+      self.model = model
+      self.labels = labels
+      self.normalization = normalization
+    }
+  }
+
+  public let path: String
+
+  public init(_ path: String) { self.path = path }
+
+  public var weights: String { "\(path)/model.safetensors" }
+  public var configuration: String { "\(path)/config.json" }
+  public var card: String { "\(path)/README.md" }
+
+  public var exists: Bool { FileManager.default.fileExists(atPath: configuration) }
+
+  /// Writes the folder. Each file is replaced as a whole.
+  ///
+  /// - Parameters:
+  ///   - dtype: what the weights are stored as; their own type if nil
+  ///   - card: the text of the model card
+  public func save(_ model: any Layer, _ description: Description, dtype: DType? = nil, card text: String) throws {
+    do {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    } catch {
+      throw RunError("the model folder \(path) cannot be made: \(reason(error))", kind: .failure)
+    }
+    let stored = try model.state.map { named in
+      NamedTensor(
+        name: named.name, tensor: try named.tensor.dtype.isFloatingPoint ? named.tensor.detached().to(dtype ?? named.tensor.dtype) : named.tensor)
+    }
+    try Checkpoint.write(stored, metadata: ["format": "pt"], to: weights)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try AtomicFile.write(try encoder.encode(description) + Data("\n".utf8), to: configuration)
+    try AtomicFile.write(Data(text.utf8), to: card)
+  }
+
+  /// - Throws: `RunError` when there is no `config.json` or it cannot be understood.
+  public func description() throws -> Description {
+    guard let data = FileManager.default.contents(atPath: configuration) else {
+      throw RunError("there is no model in \(path): \(configuration) is missing")
+    }
+    do {
+      return try JSONDecoder().decode(Description.self, from: data)
+    } catch {
+      throw RunError("\(configuration) cannot be understood: \(explanation(error))")
+    }
+  }
+
+  /// The model with its weights, in evaluation mode.
+  ///
+  /// - Throws: `RunError`, `ModelError`, `CheckpointError` or `StateError`, each with the file and what to mend.
+  public func load() throws -> (model: any Layer, description: Description) {
+    let description = try description()
+    let model = try ModelZoo.make(description.model)
+    try model.load(try Checkpoint.read(weights))
+    model.eval()
+    return (model, description)
+  }
+}
+
+/// What is wrong with a JSON file, in words.
+func explanation(_ error: any Error) -> String {
+  guard let error = error as? DecodingError else { return reason(error) }
+  func place(_ context: DecodingError.Context) -> String {
+    let path = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: ".")
+    return path.isEmpty ? "" : " in \(path)"
+  }
+  switch error {
+  case .keyNotFound(let key, let context): return "'\(key.stringValue)' is missing\(place(context))"
+  case .typeMismatch(_, let context), .valueNotFound(_, let context): return "a value of the wrong kind\(place(context))"
+  case .dataCorrupted(let context): return "\(context.debugDescription)\(place(context))"
+  @unknown default: return "\(error)"
+  }
+}

@@ -1,0 +1,268 @@
+import DistillData
+import DistillModels
+import Distillation
+import Foundation
+import Torch
+import TorchNN
+
+/// Gathers what a run found into what the report shows.
+struct ReportMaker {
+  let configuration: Configuration
+  let folder: RunFolder
+  let materials: Materials
+  let teachers: TeacherRoom?
+  let teacherTestLogits: Tensor?
+  let plan: RunPlan
+  let results: [String: TrainingResult]
+  let runner: TrainingRunner
+
+  func make(seconds: Double) throws -> ReportData {
+    ReportData(
+      title: configuration.name, recipe: configuration.yaml,
+      manifest: try Manifest.entries(
+        configuration, materials: materials, teacherHashes: teachers?.hashes() ?? [], seconds: seconds),
+      classNames: materials.train.classNames, teacher: try teacher(), settings: try plan.settings.map(setting),
+      similarities: try similarities(), examples: try examples())
+  }
+
+  // MARK: The teacher
+
+  private func teacher() throws -> ReportData.Teacher? {
+    guard let teachers, let logits = teacherTestLogits, let first = teachers.members.first else { return nil }
+    let metrics = try Metrics(logits: logits, labels: labels)
+    var figures = try figures(first.specification, count: teachers.members.count)
+    if teachers.members.count > 1 { figures.architecture = "ensemble of \(teachers.members.count)" }
+    return ReportData.Teacher(
+      name: "teacher", figures: figures, scores: metrics.scores, confusion: metrics.confusion,
+      reliability: metrics.reliabilityBins)
+  }
+
+  private var labels: [Int] { (0..<materials.test.count).map { materials.test.label(at: $0) } }
+
+  private func figures(_ specification: ModelSpecification, count: Int = 1) throws -> ReportData.Figures {
+    let model = try ModelZoo.make(specification)
+    model.eval()
+    try model.move(to: runner.device)
+    let summary = try model.summary(inputShape: specification.inputShape)
+    let latency = try Latency(of: model, inputShape: specification.inputShape)
+    return ReportData.Figures(
+      architecture: specification.architecture, parameters: summary.parameters * count, bytes: summary.bytes * count,
+      multiplyAdds: summary.multiplyAdds * count, latencySeconds: latency.secondsPerExample * Double(count),
+      imagesPerSecond: latency.examplesPerSecond / Double(count))
+  }
+
+  // MARK: Settings
+
+  private func setting(_ setting: RunPlan.Setting) throws -> ReportData.Setting {
+    let arms: [TrainingJob.Arm] = setting.configuration.compare ? [.alone, .distilled] : [.distilled]
+    var made = try arms.map { try arm($0, setting) }
+    let differences = zip(made[0].seeds, made[made.count - 1].seeds).map { $1.scores.accuracy - $0.scores.accuracy }
+    var conclusion = "The student was not trained alone, so nothing can be said of what distillation brought."
+    if made.count == 2 {
+      let gain = PairedDifference(differences)
+      if let low = gain.low, let high = gain.high {
+        made[1].gain = ReportData.Interval(mean: gain.mean, low: low, high: high)
+      }
+      conclusion = Self.conclusion(gain)
+    }
+    let specification = try setting.configuration.student.specification(
+      inputShape: materials.train.exampleShape, classCount: materials.train.classCount)
+    return ReportData.Setting(
+      name: setting.name.isEmpty ? configuration.name : setting.name, description: Self.describe(setting, materials),
+      conclusion: conclusion, student: try figures(specification), arms: made)
+  }
+
+  /// What may be said of a gain, and what not.
+  static func conclusion(_ gain: PairedDifference) -> String {
+    func points(_ value: Double) -> String { String(format: "%+.2f", value * 100) }
+    guard let low = gain.low, let high = gain.high else {
+      return "One seed says nothing of chance: the difference was \(points(gain.mean)) points. Use three seeds or more."
+    }
+    let interval = "\(points(gain.mean)) points, 95 % interval \(points(low)) to \(points(high)), \(gain.count) seeds"
+    if low > 0 { return "Distillation helped: \(interval)." }
+    if high < 0 { return "Distillation hurt: \(interval)." }
+    return "No difference can be shown: \(interval)."
+  }
+
+  private static func describe(_ setting: RunPlan.Setting, _ materials: Materials) -> String {
+    let data = setting.configuration.data
+    let count = Int((Double(materials.split.train.count) * data.labels).rounded())
+    let seen = "\(count) of \(materials.split.train.count) training examples are labelled"
+    let transfer =
+      data.transfer == .all && data.labels < 1
+      ? "; the teacher teaches on all of them" : data.labels < 1 ? "; the teacher teaches on the same ones" : ""
+    let budget = setting.jobs.first.map { ", \($0.budget.steps) steps for each" } ?? ""
+    return seen + transfer + budget + "."
+  }
+
+  private func arm(_ arm: TrainingJob.Arm, _ setting: RunPlan.Setting) throws -> ReportData.Arm {
+    var seeds: [ReportData.SeedResult] = []
+    var metrics: [Metrics] = []
+    for seed in setting.configuration.seeds {
+      guard let job = setting.job(arm, seed: seed), let result = results[job.identity] else { continue }
+      metrics.append(result.test)
+      let rounds = EventLog(path: folder.job(job.folderName).events).rounds()
+      seeds.append(
+        ReportData.SeedResult(
+          seed: UInt64(bitPattern: Int64(seed)), scores: result.test.scores, curve: rounds.map(\.curvePoint)))
+    }
+    let classes = materials.train.classCount
+    let count = Double(max(1, metrics.count))
+    let confusion = (0..<classes).map { row in
+      (0..<classes).map { column in metrics.reduce(0) { $0 + $1.confusion[row][column] } }
+    }
+    let classScores = (0..<classes).map { index in
+      let scores = metrics.map { $0.perClass[index] }
+      func mean(_ path: (Metrics.ClassScore) -> Double) -> Double { scores.map(path).reduce(0, +) / count }
+      return ReportData.ClassScore(
+        precision: mean(\.precision), recall: mean(\.recall), f1: mean(\.f1), support: scores.first?.count ?? 0)
+    }
+    return ReportData.Arm(
+      name: arm.rawValue, seeds: seeds, classScores: classScores, confusion: confusion,
+      reliability: Metrics.pooled(metrics))
+  }
+
+  // MARK: Dark knowledge
+
+  static let temperatures = [1.0, 2, 4, 8]
+
+  private func similarities() throws -> [ReportData.Similarity] {
+    guard let logits = teacherTestLogits else { return [] }
+    return try Self.temperatures.map { temperature in
+      ReportData.Similarity(
+        temperature: temperature,
+        matrix: try ClassSimilarity.matrix(logits: logits, labels: labels, temperature: temperature))
+    }
+  }
+
+  /// Test examples of the first setting and seed on which the student alone and the distilled one differ, those where
+  /// the teacher is least sure first.
+  private func examples(limit: Int = 12) throws -> [ReportData.Example] {
+    guard materials.test.isImage, let teacherLogits = teacherTestLogits, let setting = plan.settings.first,
+      let seed = configuration.seeds.first, let distilled = setting.job(.distilled, seed: seed)
+    else { return [] }
+    let alone = setting.job(.alone, seed: seed)
+    let distilledLogits = try testLogits(distilled)
+    let aloneLogits = try alone.map(testLogits)
+    let says = try Predictions(teacherLogits)
+    let now = try Predictions(distilledLogits)
+    let before = try aloneLogits.map(Predictions.init)
+    let labels = labels
+    let interesting = labels.indices.filter { index in
+      guard labels[index] >= 0 else { return false }
+      guard let before else { return now.classes[index] != says.classes[index] }
+      return (before.classes[index] == labels[index]) != (now.classes[index] == labels[index])
+    }
+    return try interesting.sorted { says.confidences[$0] < says.confidences[$1] }.prefix(limit).map { index in
+      var opinions = [
+        try opinion("teacher", teacherLogits, index, 1), try opinion("teacher", teacherLogits, index, 4),
+      ]
+      if let aloneLogits { opinions.append(try opinion("alone", aloneLogits, index, 1)) }
+      opinions.append(try opinion("distilled", distilledLogits, index, 1))
+      return ReportData.Example(
+        id: index, picture: try Picture.of(materials.test, index), label: labels[index], opinions: opinions)
+    }
+  }
+
+  private func testLogits(_ job: TrainingJob) throws -> Tensor {
+    let path = folder.job(job.folderName).testLogits
+    guard let tensor = try Checkpoint.read(path).tensors.first?.tensor else {
+      throw RunError("\(path) is empty", kind: .failure)
+    }
+    return tensor
+  }
+
+  private func opinion(
+    _ model: String, _ logits: Tensor, _ index: Int, _ temperature: Double
+  ) throws -> ReportData.Opinion {
+    let probabilities = try (logits.selected(0, index) / temperature).softmax().doubles()
+    let top = probabilities.enumerated().sorted { $0.element > $1.element }.prefix(3)
+    return ReportData.Opinion(
+      model: model, temperature: temperature,
+      top: top.map { ReportData.ClassProbability(classIndex: $0.offset, probability: $0.element) })
+  }
+}
+
+/// The predicted class of each example, and how sure the model is of it.
+struct Predictions {
+  let classes: [Int]
+  let confidences: [Double]
+
+  init(_ logits: Tensor) throws {
+    let (values, indices) = try logits.to(.float64).softmax().topK(1)
+    classes = try indices.array()
+    confidences = try values.doubles()
+  }
+}
+
+/// What a teacher finds alike.
+public enum ClassSimilarity {
+  /// The mean soft target of the examples of each class: row = true class, `[C, C]`. A class without examples has zeros.
+  public static func matrix(logits: Tensor, labels: [Int], temperature: Double) throws -> [[Double]] {
+    let classes = logits.size(1)
+    let targets = try (logits.to(.float64) / temperature).softmax().doubles()
+    var sums = [[Double]](repeating: [Double](repeating: 0, count: classes), count: classes)
+    var counts = [Int](repeating: 0, count: classes)
+    for (index, label) in labels.enumerated() where label >= 0 {
+      counts[label] += 1
+      for column in 0..<classes { sums[label][column] += targets[index * classes + column] }
+    }
+    return zip(sums, counts).map { row, count in row.map { $0 / Double(max(1, count)) } }
+  }
+}
+
+enum Picture {
+  /// An example as a picture; nil when it is none that can be shown.
+  static func of(_ dataset: any Dataset, _ index: Int) throws -> ReportData.Picture? {
+    let shape = dataset.exampleShape
+    guard shape.count == 3, shape[0] == 1 || shape[0] == 3 else { return nil }
+    let values = try dataset.values(at: index)
+    let (channels, height, width) = (shape[0], shape[1], shape[2])
+    var pixels = [UInt8](repeating: 0, count: values.count)
+    for channel in 0..<channels {
+      for place in 0..<(height * width) {
+        let value = min(max(values[channel * height * width + place], 0), 1)
+        pixels[place * channels + channel] = UInt8((value * 255).rounded())
+      }
+    }
+    return ReportData.Picture(width: width, height: height, channels: channels, pixels: Data(pixels))
+  }
+}
+
+extension Metrics {
+  var scores: ReportData.Scores {
+    ReportData.Scores(
+      accuracy: accuracy, topKAccuracy: topKAccuracy, topK: topK, negativeLogLikelihood: negativeLogLikelihood,
+      calibrationError: expectedCalibrationError, agreement: agreement, divergence: teacherDivergence)
+  }
+
+  var reliabilityBins: [ReportData.ReliabilityBin] {
+    reliability.map {
+      ReportData.ReliabilityBin(
+        low: $0.lower, high: $0.upper, confidence: $0.confidence, accuracy: $0.accuracy, count: $0.count)
+    }
+  }
+
+  /// The reliability over the predictions of several models.
+  static func pooled(_ metrics: [Metrics]) -> [ReportData.ReliabilityBin] {
+    guard let first = metrics.first else { return [] }
+    return first.reliability.indices.map { index in
+      let bins = metrics.map { $0.reliability[index] }
+      let count = bins.reduce(0) { $0 + $1.count }
+      func mean(_ path: (Metrics.ReliabilityBin) -> Double) -> Double {
+        count > 0 ? bins.reduce(0) { $0 + path($1) * Double($1.count) } / Double(count) : 0
+      }
+      return ReportData.ReliabilityBin(
+        low: bins[0].lower, high: bins[0].upper, confidence: mean(\.confidence), accuracy: mean(\.accuracy),
+        count: count)
+    }
+  }
+}
+
+extension Event.Round {
+  var curvePoint: ReportData.CurvePoint {
+    ReportData.CurvePoint(
+      epoch: round, trainLoss: loss, lossParts: parts.sorted { $0.key < $1.key }.map { ReportData.LossPart($0.key, $0.value) },
+      validationAccuracy: validation?.accuracy, validationLoss: validation?.loss)
+  }
+}

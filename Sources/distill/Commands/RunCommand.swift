@@ -1,0 +1,87 @@
+import ArgumentParser
+import DistillRecipes
+import Foundation
+import Torch
+
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Do what a recipe says: train the student alone and distilled, compare, write the report.",
+    discussion: """
+      The run folder (runs/NAME unless the recipe or --output says otherwise) gets metrics.json, report.html, the student
+      as a model folder, and everything needed to go on after an interruption: Ctrl-C ends cleanly, and
+      `distill resume` goes on.
+
+        distill run recipe.yaml
+        distill run recipe.yaml seeds=[1] training.epochs=2 --output runs/trial
+      """)
+
+  @OptionGroup var recipe: RecipeOptions
+  @OptionGroup var output: OutputOptions
+
+  @Option(name: .shortAndLong, help: "The run folder.")
+  var folder: String?
+
+  @Flag(help: "Forget what is in the run folder and start anew.")
+  var overwrite = false
+
+  func run() throws {
+    let configuration = try recipe.load()
+    let folder = RunFolder(folder ?? configuration.outputFolder)
+    if overwrite {
+      try folder.clear()
+    } else if folder.exists {
+      throw RunError(
+        "\(folder.path) holds a run already. Go on with it: distill resume \(folder.path); start anew: --overwrite; "
+          + "or name another folder: --folder runs/...")
+    }
+    try Runner.run(configuration, folder, output)
+  }
+}
+
+struct ResumeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "resume",
+    abstract: "Go on with a run that was interrupted.",
+    discussion: "The run gives what it would have given without the interruption. What is done is not done again.")
+
+  @Argument(help: "The run folder.", completion: .directory)
+  var folder: String
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    let folder = RunFolder(folder)
+    guard folder.exists else {
+      throw RunError("there is no run in \(folder.path): \(folder.recipe) is missing. Start one: distill run RECIPE")
+    }
+    try Runner.run(try Configuration.load(path: folder.recipe), folder, output)
+  }
+}
+
+struct TrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train",
+    abstract: "Train a recipe's teacher on labels, and nothing else.",
+    discussion: """
+      The recipe's teacher.model and teacher.training say what and how. The model folder is RUN-FOLDER/teacher; a student
+      finds it with teacher: {weights: RUN-FOLDER/teacher}.
+
+        distill train recipe.yaml --folder runs/teacher
+      """)
+
+  @OptionGroup var recipe: RecipeOptions
+  @OptionGroup var output: OutputOptions
+
+  @Option(name: .shortAndLong, help: "The run folder.")
+  var folder: String?
+
+  func run() throws {
+    let configuration = try recipe.load()
+    guard configuration.teacher?.training != nil else {
+      throw RunError("the recipe does not say how to train a teacher: add teacher.training to it")
+    }
+    let folder = RunFolder(folder ?? configuration.outputFolder)
+    try Runner.train(configuration, folder, output)
+  }
+}

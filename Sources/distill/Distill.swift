@@ -1,0 +1,34 @@
+import ArgumentParser
+import DistillRecipes
+import Foundation
+
+/// The command. Each subcommand is a file in `Commands`.
+struct DistillCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "distill",
+    abstract: "Teach a small network what a large one knows.",
+    discussion: """
+      A recipe says which student learns from which teacher, on which data, and how. A first one:
+
+        distill init            writes recipe.yaml, with comments
+        distill check           says what is wrong with it before any time is spent
+        distill run             trains the student alone and distilled, and says whether it helped
+        distill resume runs/x   goes on with a run that was interrupted
+
+      Exit codes: 0 done, 1 the work failed, 2 the recipe, the data or the command is wrong, 130 interrupted.
+      """,
+    version: Distill.version,
+    subcommands: [RunCommand.self, ResumeCommand.self, TrainCommand.self])
+}
+
+@main
+enum Main {
+  static func main() {
+    do {
+      var command = try DistillCommand.parseAsRoot()
+      try command.run()
+    } catch {
+      exit(Failure.report(error))
+    }
+  }
+}

@@ -1,0 +1,32 @@
+import ArgumentParser
+import DistillRecipes
+import Foundation
+
+/// How a command talks.
+struct OutputOptions: ParsableArguments {
+  @Flag(name: .long, help: "Print the result as JSON on standard output, and nothing else there.")
+  var json = false
+
+  @Flag(name: [.short, .long], help: "Print the result only, no progress.")
+  var quiet = false
+}
+
+/// A recipe, and changes to it.
+struct RecipeOptions: ParsableArguments {
+  @Argument(help: "The recipe file.", completion: .file(extensions: ["yaml", "yml"]))
+  var recipe = "recipe.yaml"
+
+  @Argument(
+    help: ArgumentHelp(
+      "Changes to fields of the recipe, such as training.epochs=5 or terms.0.soft_targets.temperature=2.",
+      valueName: "key=value"))
+  var overrides: [String] = []
+
+  /// - Throws: `RecipeError` with everything that is wrong with it.
+  func load() throws -> Configuration {
+    // `distill run seeds=[1]` means the recipe in this folder.
+    let isOverride = recipe.contains("=") && !FileManager.default.fileExists(atPath: recipe)
+    return try Configuration.load(
+      path: isOverride ? "recipe.yaml" : recipe, overrides: (isOverride ? [recipe] : []) + overrides)
+  }
+}

@@ -1,0 +1,54 @@
+import DistillRecipes
+import Foundation
+import Torch
+
+/// Does a run and tells the person at the terminal about it.
+enum Runner {
+  static func run(_ configuration: Configuration, _ folder: RunFolder, _ output: OutputOptions) throws {
+    let printer = RunPrinter(isQuiet: output.quiet || output.json)
+    start(configuration, printer)
+    do {
+      let data = try Experiment(configuration, folder: folder, observer: { printer.note($0) }).run()
+      printer.end()
+      if output.json {
+        FileHandle.standardOutput.write(try MetricsFile(data).encoded())
+      } else {
+        print(ComparisonText(data).text)
+        print("\nReport:  \(folder.report)   (open it in a browser)\nNumbers: \(folder.metrics)\nStudent: \(folder.student)")
+      }
+    } catch {
+      printer.end()
+      throw hint(error, folder)
+    }
+  }
+
+  static func train(_ configuration: Configuration, _ folder: RunFolder, _ output: OutputOptions) throws {
+    let printer = RunPrinter(isQuiet: output.quiet || output.json)
+    start(configuration, printer)
+    do {
+      try Experiment(configuration, folder: folder, observer: { printer.note($0) }).trainTeacher()
+      printer.end()
+      if output.json {
+        FileHandle.standardOutput.write(Data("{\"teacher\": \"\(folder.teacher)\"}\n".utf8))
+      } else {
+        print("Teacher: \(folder.teacher)")
+      }
+    } catch {
+      printer.end()
+      throw hint(error, folder)
+    }
+  }
+
+  private static func start(_ configuration: Configuration, _ printer: RunPrinter) {
+    Interruption.listen()
+    TorchRuntime.keepFreedMemory()
+    for warning in configuration.warnings { printer.note(.notice("\(warning)")) }
+  }
+
+  /// An interruption says how to go on.
+  private static func hint(_ error: any Error, _ folder: RunFolder) -> any Error {
+    guard let error = error as? RunError, error.kind == .interrupted else { return error }
+    return RunError(
+      "interrupted; everything so far is saved. Go on with: distill resume \(folder.path)", kind: .interrupted)
+  }
+}

@@ -1,0 +1,79 @@
+import DistillData
+import Distillation
+import Foundation
+import TestSupport
+import Torch
+import TorchNN
+import TorchOptim
+
+/// A training that is small and has everything that can go wrong: dropout, batch normalization, momentum, a schedule, a
+/// last short batch, several augmentations' worth of epochs, and a validation split.
+struct TinyTraining {
+  var seed: UInt64 = 3
+  var steps = 30
+  var accumulation = 1
+  var batchSize = 8
+  var shuffles = true
+  var keep = Trainer.Keep.best
+  var earlyStop: Int?
+  var learningRate = 0.05
+  var hasDropout = true
+  var hasNormalization = true
+  var alpha = 0.7
+  var checkpoint: String?
+  var checkpointInterval: Int?
+
+  let data = try! TinyData.vectors(count: 43)
+
+  func makeStudent() throws -> any Layer {
+    try withRandomStream(try RandomStream(seed: seed, name: "init")) {
+      try Sequential {
+        try Linear(data.exampleShape[0], 16)
+        if hasNormalization { try BatchNorm(16) }
+        ReLU()
+        if hasDropout { Dropout(0.3) }
+        try Linear(16, data.classCount)
+      }
+    }
+  }
+
+  func makeTeacherModel() throws -> any Layer {
+    try withRandomStream(try RandomStream(seed: 99, name: "init")) {
+      try Sequential {
+        try Linear(data.exampleShape[0], 32)
+        try BatchNorm(32)
+        ReLU()
+        Dropout(0.5)
+        try Linear(32, data.classCount)
+      }
+    }
+  }
+
+  func makeLoader() throws -> DataLoader {
+    var options = DataLoader.Options(batchSize: batchSize)
+    options.shuffle = shuffles
+    options.seed = seed
+    return try DataLoader(dataset: data, examples: Array(0..<35), options: options)
+  }
+
+  func makeTrainer(student: any Layer, teacher: (any Teacher)? = nil, objective: Objective? = nil) throws -> Trainer {
+    var options = Trainer.Options(steps: steps)
+    options.accumulation = accumulation
+    options.keep = keep
+    options.earlyStop = earlyStop
+    options.seed = seed
+    options.progressInterval = 0
+    options.checkpointInterval = checkpointInterval
+    return try Trainer(
+      student: student, teacher: teacher ?? FrozenTeacher(makeTeacherModel()),
+      objective: objective ?? .weightedAverage(alpha: alpha, temperature: 4),
+      optimizer: SGD(student.namedParameters, learningRate: learningRate, momentum: 0.9), schedule: .cosine(),
+      loader: makeLoader(), validation: EvaluationSet(data, examples: Array(35..<43), normalization: nil),
+      options: options, checkpoint: checkpoint.map { TrainingCheckpoint(path: $0, identity: "tiny") })
+  }
+}
+
+/// The bytes of all parameters and buffers.
+func bytes(of model: any Layer) throws -> [[UInt8]] {
+  try model.state.map { named in try named.tensor.withBytes { Array($0) } }
+}

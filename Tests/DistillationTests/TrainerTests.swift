@@ -1,0 +1,154 @@
+import DistillData
+import Distillation
+import Foundation
+import TestSupport
+import Testing
+import Torch
+import TorchNN
+import TorchOptim
+
+@Suite struct TrainerTests {
+  /// Stops after `stop` steps, forgets everything but the file, and goes on: the student and the rounds are those of a
+  /// training that was never interrupted, bit for bit.
+  @Test(arguments: [1, 4, 5, 9, 17, 29], [1, 2])
+  func interruptedIsUninterrupted(stop: Int, accumulation: Int) throws {
+    try withTemporaryFolder { folder in
+      var training = TinyTraining()
+      training.accumulation = accumulation
+      let whole = try training.makeStudent()
+      var wholeRounds: [Event.Round] = []
+      let wholeOutcome = try training.makeTrainer(student: whole).run { event in
+        if case .round(let round) = event { wholeRounds.append(round) }
+        return .continue
+      }
+
+      training.checkpoint = "\(folder)/state.safetensors"
+      var rounds: [Event.Round] = []
+      var step = 0
+      let first = try training.makeTrainer(student: training.makeStudent()).run { event in
+        if case .round(let round) = event { rounds.append(round) }
+        if case .progress(let progress) = event { step = progress.step }
+        return step == stop ? .stop : .continue
+      }
+      #expect(first.reason == .interrupted)
+      #expect(first.steps == stop)
+      let student = try training.makeStudent()
+      let outcome = try training.makeTrainer(student: student).run { event in
+        if case .started(let step, _) = event { #expect(step == stop) }
+        if case .round(let round) = event { rounds.append(round) }
+        return .continue
+      }
+      #expect(try bytes(of: student) == bytes(of: whole))
+      #expect(rounds == wholeRounds)
+      #expect(outcome == wholeOutcome)
+    }
+  }
+
+  @Test func aStateOfAnotherRecipeIsRefused() throws {
+    try withTemporaryFolder { folder in
+      var training = TinyTraining()
+      training.checkpoint = "\(folder)/state.safetensors"
+      _ = try training.makeTrainer(student: training.makeStudent()).run()
+      let checkpoint = TrainingCheckpoint(path: "\(folder)/state.safetensors", identity: "another")
+      let student = try training.makeStudent()
+      let trainer = try Trainer(
+        student: student, objective: Objective([.init(HardLabels())]),
+        optimizer: SGD(student.namedParameters, learningRate: 0.1), schedule: .constant, loader: training.makeLoader(),
+        options: Trainer.Options(steps: 40), checkpoint: checkpoint)
+      let error = #expect(throws: DistillationError.self) { try trainer.run() }
+      #expect(error?.description.contains("another recipe") == true)
+    }
+  }
+
+  @Test func aDamagedStateIsRefused() throws {
+    try withTemporaryFolder { folder in
+      var training = TinyTraining()
+      let path = "\(folder)/state.safetensors"
+      training.checkpoint = path
+      _ = try training.makeTrainer(student: training.makeStudent()).run()
+      let data = try #require(FileManager.default.contents(atPath: path))
+      try data.prefix(data.count / 2).write(to: URL(filePath: path))
+      #expect(throws: CheckpointError.self) { try training.makeTrainer(student: training.makeStudent()).run() }
+    }
+  }
+
+  @Test func earlyStopEndsATrainingThatDoesNotImprove() throws {
+    var training = TinyTraining()
+    training.steps = 400
+    training.learningRate = 1e-12
+    training.hasNormalization = false  // its running statistics would change the outputs
+    training.earlyStop = 3
+    let outcome = try training.makeTrainer(student: training.makeStudent()).run()
+    #expect(outcome.reason == .earlyStopped)
+    #expect(outcome.steps < 400)
+  }
+
+  @Test func aLossThatIsNoNumberEndsTheTraining() throws {
+    var training = TinyTraining()
+    training.learningRate = 1e30
+    training.hasNormalization = false
+    let error = #expect(throws: DistillationError.self) {
+      try training.makeTrainer(student: training.makeStudent()).run()
+    }
+    #expect(error?.description.contains("lower the learning rate") == true)
+  }
+
+  @Test func aMissingTeacherIsNamed() throws {
+    let training = TinyTraining()
+    let student = try training.makeStudent()
+    let error = #expect(throws: DistillationError.self) {
+      try Trainer(
+        student: student, objective: .weightedAverage(alpha: 0.5, temperature: 2),
+        optimizer: SGD(student.namedParameters, learningRate: 0.1), schedule: .constant, loader: training.makeLoader(),
+        options: Trainer.Options(steps: 1))
+    }
+    #expect(error?.description == "soft_targets cannot be computed without a teacher")
+  }
+
+  @Test func termsCountFromTheirStartToTheirEnd() throws {
+    let training = TinyTraining()
+    let objective = try Objective([
+      .init(try SoftTargets(temperature: 2), start: 1, end: 3), .init(try HardLabels(), start: 2),
+      .init(LogitMatching(), weight: 0.1),
+    ])
+    var names: [[String]] = []
+    _ = try training.makeTrainer(student: training.makeStudent(), objective: objective).run { event in
+      if case .round(let round) = event { names.append(round.parts.keys.sorted()) }
+      return .continue
+    }
+    #expect(names[0] == ["logit_matching"])
+    #expect(names[1] == ["logit_matching", "soft_targets"])
+    #expect(names[2] == ["hard_labels", "logit_matching", "soft_targets"])
+    #expect(names[3] == ["hard_labels", "logit_matching"])
+  }
+
+  @Test func rampsGoFromOneValueToTheOther() {
+    let linear = Ramp(from: 8, to: 2)
+    #expect([0, 0.5, 1, 2].map(linear.value) == [8, 5, 2, 2])
+    let cosine = Ramp(from: 8, to: 2, shape: .cosine)
+    #expect(cosine.value(at: 0) == 8)
+    assertClose(cosine.value(at: 0.25), 5 + 3 * 0.5.squareRoot(), relative: 1e-12)
+    assertClose(cosine.value(at: 1), 2, relative: 1e-12)
+  }
+
+  /// A real gain in a few seconds: the student that learns the teacher's logits agrees with it more than one that does
+  /// not.
+  @Test func distillationBringsTheStudentToTheTeacher() throws {
+    var agreements: [Double] = []
+    for alpha in [0.0, 1] {
+      var training = TinyTraining()
+      training.alpha = alpha
+      training.steps = 300
+      training.keep = .last
+      training.hasDropout = false
+      let teacher = FrozenTeacher(try training.makeTeacherModel())
+      let student = try training.makeStudent()
+      _ = try training.makeTrainer(student: student, teacher: teacher).run()
+      let set = try EvaluationSet(training.data, examples: Array(0..<35), normalization: nil)
+      let metrics = try Metrics(
+        logits: set.logits(of: student), labels: set.labels, teacherLogits: set.logits(of: teacher))
+      agreements.append(try #require(metrics.agreement))
+    }
+    #expect(agreements[1] > agreements[0] + 0.2)
+  }
+}
