@@ -44,6 +44,13 @@ let package = Package(
     .executableTarget(
       name: "distill",
       dependencies: ["Torch", "DistillRecipes", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    .executableTarget(
+      name: "distill-bench",
+      dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation"],
+      path: "Benchmarks/Sources/distill-bench"),
+    .target(name: "TestSupport", dependencies: ["Torch", "TorchNN", "DistillData"], path: "Tests/TestSupport"),
+    .testTarget(name: "TorchTests", dependencies: ["Torch", "TestSupport"]),
+    .testTarget(name: "TorchNNTests", dependencies: ["Torch", "TorchNN", "TestSupport"]),
     .testTarget(name: "TorchOptimTests", dependencies: ["Torch", "TorchNN", "TorchOptim"]),
     .testTarget(name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "DistillModels"]),
     .testTarget(name: "DistillRecipesTests", dependencies: ["DistillRecipes", "DistillModels"]),

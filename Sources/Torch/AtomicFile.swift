@@ -52,9 +52,9 @@ public enum AtomicFile {
 
   /// What the bytes of a file are appended to.
   public struct Output: ~Copyable {
-    fileprivate let descriptor: Int32
-    fileprivate let path: String
-    fileprivate let folder: String
+    let descriptor: Int32
+    let path: String
+    let folder: String
 
     public func append(_ bytes: UnsafeRawBufferPointer) throws {
       var rest = bytes[...]

@@ -19,6 +19,12 @@ public struct StateError: Error, CustomStringConvertible, Sendable {
     /// Such as `[10, 300] float32`.
     public var needed: String
     public var found: String
+
+    public init(key: String, needed: String, found: String) {
+      self.key = key
+      self.needed = needed
+      self.found = found
+    }
   }
 
   /// The file, if it came from one.
