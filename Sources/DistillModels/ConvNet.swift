@@ -14,7 +14,8 @@ public final class ConvNet: Layer {
       ModelOption("widths", .integers(1...8192, count: 64), default: [32, 64, 128], "the channels of each block"),
       ModelOption("kernel", .oneOf([1, 3, 5, 7, 9, 11]), default: 3, "the side of the convolutions' windows"),
       ModelOption(
-        "first_kernel", .oneOf([0, 1, 3, 5, 7, 9, 11]), default: 0, "the same for the first convolution; 0: as the others"),
+        "first_kernel", .oneOf([0, 1, 3, 5, 7, 9, 11]), default: 0,
+        "the side of the first convolution's window; 0: as the others"),
       ModelOption(
         "strides", .integers(1...8, count: 64), default: [1],
         "the stride of each block; the last number holds for the blocks that are left"),
@@ -46,6 +47,7 @@ public final class ConvNet: Layer {
     var blocks: [any Layer] = []
     for (index, width) in widths.enumerated() {
       let separable = isDepthwise && index > 0
+      let side = index == 0 && firstKernel > 0 ? firstKernel : kernel
       let input = image.channels
       image = image.convolved(to: width, stride: strides[index])
       let pool = pools[index]
@@ -53,9 +55,8 @@ public final class ConvNet: Layer {
       let pooling = pool > 1 ? MaxPool2d(pool) : nil
       blocks.append(
         separable
-          ? try SeparableBlock(builder, input, width, kernel: kernel, stride: strides[index], pooling: pooling)
-          : try ConvBlock(
-            builder, input, width, kernel: index == 0 && firstKernel > 0 ? firstKernel : kernel, stride: strides[index], pooling: pooling))
+          ? try SeparableBlock(builder, input, width, kernel: side, stride: strides[index], pooling: pooling)
+          : try ConvBlock(builder, input, width, kernel: side, stride: strides[index], pooling: pooling))
     }
     features = blocks
     let head = try builder.word("head")

@@ -61,7 +61,7 @@ import TorchNN
       problems("convnet", ["widhts": [3]])
         == [
           "convnet has no option 'widhts'. Did you mean 'widths'? "
-            + "It has widths, kernel, strides, pool, depthwise, head, dropout"
+            + "It has widths, kernel, first_kernel, strides, pool, depthwise, head, dropout"
         ])
     #expect(problems("convnet", ["head": "avrage"])[0].contains("Did you mean 'average'?"))
   }
