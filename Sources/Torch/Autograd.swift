@@ -25,6 +25,11 @@ extension Tensor {
 
   /// Replaces the gradient, or forgets it.
   public func setGradient(_ gradient: Tensor?) throws {
+    if let gradient, gradient.shape != shape || gradient.dtype != dtype || gradient.device != device {
+      throw TorchError(
+        operation: "grad", shapes: [shape, gradient.shape], dtypes: [dtype, gradient.dtype],
+        message: "a gradient must have the shape, type and device of its tensor")
+    }
     try Bridge.call("grad", tensors: [self]) { $0.set_gradient(reference, gradient?.reference, $1) }
     withExtendedLifetime(gradient) {}
   }

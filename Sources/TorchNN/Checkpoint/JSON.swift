@@ -99,7 +99,7 @@ private struct JSONParser {
       members.append((key, try value(depth: depth + 1)))
       skipSpace()
       if take("}") { return .object(members) }
-      guard take(",") else { throw error("a comma is missing") }
+      guard take(",") else { throw error(isAtEnd ? "it ends too early" : "a comma is missing") }
     }
   }
 
@@ -112,7 +112,7 @@ private struct JSONParser {
       elements.append(try value(depth: depth + 1))
       skipSpace()
       if take("]") { return .array(elements) }
-      guard take(",") else { throw error("a comma is missing") }
+      guard take(",") else { throw error(isAtEnd ? "it ends too early" : "a comma is missing") }
     }
   }
 

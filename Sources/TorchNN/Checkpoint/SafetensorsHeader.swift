@@ -59,14 +59,15 @@ struct SafetensorsHeader {
       .sorted { ($0.element.start, $0.element.end, $0.offset) < ($1.element.start, $1.element.end, $1.offset) }
       .map(\.element)
     var end = 0
-    var before = "the header"
+    var before = ""
     for entry in entries {
       if entry.start < end {
         throw fail("the tensors '\(before)' and '\(entry.name)' overlap at byte \(entry.start); \(Self.advice)")
       }
       if entry.start > end {
+        let previous = before.isEmpty ? "the header" : "'\(before)'"
         throw fail(
-          "\(entry.start - end) bytes between \(before) and '\(entry.name)' belong to no tensor; \(Self.advice)")
+          "\(entry.start - end) bytes between \(previous) and '\(entry.name)' belong to no tensor; \(Self.advice)")
       }
       end = entry.end
       before = entry.name

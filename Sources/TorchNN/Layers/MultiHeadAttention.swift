@@ -55,13 +55,19 @@ public final class MultiHeadAttention: Layer {
 
   private func attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor?, isCausal: Bool) throws -> Tensor {
     let features = inputWeight.size(1)
+    let given = [query, key, value]
+    guard given.allSatisfy({ $0.rank == 3 }) else {
+      throw TorchError(
+        operation: "attention", shapes: given.map(\.shape), dtypes: given.map(\.dtype),
+        message: "query, key and value must be [N, L, \(features)]")
+    }
     let inputs: [Tensor]
     if query === key && key === value {
       inputs = try linear(query, weight: inputWeight, bias: inputBias).split(features, along: -1)
     } else {
       let weights = try inputWeight.split(features)
       let biases = try inputBias?.split(features)
-      inputs = try zip([query, key, value], weights.indices).map { tensor, index in
+      inputs = try zip(given, weights.indices).map { tensor, index in
         try linear(tensor, weight: weights[index], bias: biases?[index])
       }
     }
