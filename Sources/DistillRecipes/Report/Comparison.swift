@@ -51,24 +51,21 @@ public struct ComparisonTable: Sendable {
   }
 
   private static let allColumns = [
-    Column(
-      title: "Model", isNumeric: false, explanation: "The teacher, and the same student trained in different ways"),
-    Column(
-      title: "Accuracy", isNumeric: true, explanation: "On the test split: mean ± standard deviation over the seeds"),
-    Column(
-      title: "Gain", isNumeric: true, explanation: "Percentage points over the first student, 95 % paired interval"),
-    Column(title: "Parameters", isNumeric: true, explanation: "Trained numbers in the model"),
-    Column(title: "Size", isNumeric: true, explanation: "Bytes of parameters and buffers"),
-    Column(title: "Mult-adds", isNumeric: true, explanation: "Multiplications, each with its addition, for one image"),
-    Column(title: "Latency", isNumeric: true, explanation: "Time for one image alone"),
-    Column(title: "Images/s", isNumeric: true, explanation: "Throughput in large batches"),
-    Column(
-      title: "Agreement", isNumeric: true,
-      explanation: "Share of images on which the model predicts what the teacher does"),
-    Column(
-      title: "ECE", isNumeric: true,
-      explanation: "Expected calibration error: the distance between confidence and accuracy"),
+    column("Model", isNumeric: false, "The teacher, and the same student trained in different ways"),
+    column("Accuracy", "On the test split: mean ± standard deviation over the seeds"),
+    column("Gain", "Percentage points over the first student, with the 95 % paired interval"),
+    column("Parameters", "Trained numbers in the model"),
+    column("Size", "Bytes of parameters and buffers"),
+    column("Mult-adds", "Multiplications, each with its addition, for one image"),
+    column("Latency", "Time for one image alone"),
+    column("Images/s", "Throughput in large batches"),
+    column("Agreement", "Share of images on which the model predicts what the teacher does"),
+    column("ECE", "Expected calibration error: the distance between confidence and accuracy"),
   ]
+
+  private static func column(_ title: String, isNumeric: Bool = true, _ explanation: String) -> Column {
+    Column(title: title, isNumeric: isNumeric, explanation: explanation)
+  }
 }
 
 extension ReportData.Setting {

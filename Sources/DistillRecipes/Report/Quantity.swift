@@ -92,7 +92,7 @@ public enum Quantity {
   /// How many times, `14×`; one decimal below ten.
   public static func ratio(_ value: Double?) -> String {
     guard let value, value.isFinite, value > 0 else { return missing }
-    return (value < 9.95 ? fixed(value, decimals: 1) : rate(value)) + "×"
+    return (value < 9.95 ? fixed(value, decimals: 1) : value < 1000 ? fixed(value, decimals: 0) : rate(value)) + "×"
   }
 
   /// A plain number with so many decimals, a thousands separator and a real minus sign.

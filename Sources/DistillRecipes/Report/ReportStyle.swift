@@ -6,6 +6,7 @@ enum ReportStyle {
     @media screen and (prefers-color-scheme:dark){:root{--page:#111418;--ink:#eceef2;--soft:#a6adb9;--faint:#848c98;
     --line:#2a2f37;--wash:#191d23;--grid:#232830;--teacher:#c3c9d3;--alone:#f2a35c;--distilled:#74b5ff;--third:#5ecfbe;
     --fourth:#c69bf2;--fifth:#f08cb8;--on:#0d1015}}
+    @media screen and (prefers-color-scheme:dark){.middling text{fill:var(--on)}}
     *{box-sizing:border-box}
     html{-webkit-text-size-adjust:100%;text-size-adjust:100%;scroll-behavior:smooth}
     @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
@@ -94,7 +95,7 @@ enum ReportStyle {
     .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.4rem;font-size:.875rem;margin-bottom:1rem}
     .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,18.5rem),1fr));gap:1.6rem 2rem}
     .charts .legend{margin:.5rem 0 0 2.6rem;font-size:.8125rem}
-    .chart,.charts>div{max-width:30rem}
+    .chart{max-width:30rem}
     figcaption{font-size:.875rem;font-weight:600;margin-bottom:.5rem}
     .heat figcaption::first-letter,.reliability figcaption::first-letter{text-transform:uppercase}
     .axis text{font-size:11px;fill:var(--soft)}.axis line{stroke:var(--grid)}
@@ -103,8 +104,9 @@ enum ReportStyle {
     .band{fill:var(--tone);fill-opacity:.16}.dot{fill:var(--tone)}
     .notes rect,.catch{fill:transparent}.notes rect:hover{fill:var(--ink);fill-opacity:.07}
     .maps,.diagrams{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,18.5rem),1fr));gap:2rem 2.4rem}
+    .lead+.maps,.lead+.scroll{margin-top:1.8rem}
     .heat{max-width:31rem}.diagrams{grid-template-columns:repeat(auto-fit,minmax(min(100%,15rem),1fr))}
-    .reliability{max-width:21rem}
+    .reliability{max-width:21rem}.reliability .axis text{font-size:9.5px}
     .names text{font-size:11px;fill:var(--soft)}
     .cell rect{fill:var(--tone)}.same rect{fill:var(--ink);fill-opacity:.07}
     .cell text,.same text{font-size:11px;text-anchor:middle}.strong text{fill:var(--on)}
@@ -116,7 +118,7 @@ enum ReportStyle {
     .diagonal{stroke:var(--soft);stroke-dasharray:3 4}.counts rect{fill:var(--tone);fill-opacity:.55}
     .classes{max-width:54rem}.classes th[scope=row]{white-space:nowrap;max-width:14rem;overflow:hidden;
     text-overflow:ellipsis}
-    .classes th,.classes td{padding-top:.28rem;padding-bottom:.28rem}
+    .classes th,.classes td{padding-top:.28rem;padding-bottom:.28rem;vertical-align:middle}
     .classes .plot{width:60%}.classes thead .plot span{float:right}
     .classes .way{stroke:var(--distilled);stroke-width:3;stroke-opacity:.45}.classes .mark{stroke-width:1.5}
     .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,18.5rem),1fr));gap:1.2rem;
@@ -152,6 +154,8 @@ enum ReportStyle {
     #tip{position:fixed;z-index:9;pointer-events:none;white-space:pre-line;background:var(--ink);color:var(--page);
     font-size:.8125rem;line-height:1.4;padding:.45rem .7rem;border-radius:8px;max-width:18rem;left:0;top:0}
     #tip[hidden]{display:none}
+    @media (min-width:48rem){.pairs{grid-template-columns:repeat(2,minmax(0,1fr))}.pairs .chart{max-width:none}
+    .pairs .axis text{font-size:8.5px}.pairs .names text,.pairs .cell text,.pairs .same text{font-size:9.5px}}
     @media (max-width:760px){
     .answer{grid-template-columns:minmax(0,1fr)}
     .interval{grid-template-columns:minmax(0,1fr) auto;padding-bottom:.6rem}

@@ -7,11 +7,11 @@ struct TextTable: Sendable {
   enum Alignment: Sendable { case left, right }
 
   struct Column: Sendable {
-    var title: String
-    var alignment: Alignment
+    let title: String
+    let alignment: Alignment
 
     init(_ title: String, _ alignment: Alignment = .left) {
-      self.title = title
+      self.title = Terminal.plain(title)
       self.alignment = alignment
     }
   }
@@ -21,7 +21,7 @@ struct TextTable: Sendable {
     var isEmphasized: Bool
   }
 
-  var columns: [Column]
+  let columns: [Column]
   private var rows: [Row] = []
   /// After which rows a line is drawn.
   private var rules: Set<Int> = []
@@ -89,7 +89,7 @@ struct TextTable: Sendable {
     }
     func line(_ cells: [String], bold: Bool) -> String {
       let padded = columns.indices.map { column -> String in
-        let room = String(repeating: " ", count: widths[column] - TextWidth.of(cells[column]))
+        let room = String(repeating: " ", count: max(0, widths[column] - TextWidth.of(cells[column])))
         let text = bold ? terminal.styled(cells[column], .bold) : cells[column]
         return columns[column].alignment == .left ? text + room : room + text
       }
@@ -102,7 +102,7 @@ struct TextTable: Sendable {
       return bar + " " + padded.joined(separator: " \(bar) ") + " " + bar + "\n"
     }
     var text = isBoxed ? rule("╭", "┬", "╮") : ""
-    text += line(columns.map { Terminal.plain($0.title) }, bold: true)
+    text += line(columns.map(\.title), bold: true)
     text += rule("├", "┼", "┤")
     for (index, row) in rows.enumerated() {
       text += line(row.cells, bold: row.isEmphasized)

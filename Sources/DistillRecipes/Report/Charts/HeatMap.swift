@@ -31,8 +31,8 @@ struct HeatMap {
 
   private func drawn() -> Markup {
     let count = labels.count
-    let names = labels.map { shortened($0, to: 12) }
-    let longest = names.map { displayWidth($0) }.max() ?? 0
+    let names = labels.map { TextWidth.shortened($0, to: 12) }
+    let longest = names.map { TextWidth.of($0) }.max() ?? 0
     let gutter = Double(longest) * 5.7 + 10
     let size = max(15, min(44, 290 / Double(count)))
     let side = gutter + size * Double(count)
@@ -60,7 +60,9 @@ struct HeatMap {
     let (x, y) = (gutter + Double(column) * size, gutter + Double(row) * size)
     let strength = cell.strength.isFinite ? min(max(cell.strength, 0), 1) : 0
     let isDiagonal = row == column
-    return element("g", ["class": isDiagonal ? "same" : strength > 0.55 ? "cell strong" : "cell"]) {
+    return element(
+      "g", ["class": isDiagonal ? "same" : strength > 0.78 ? "cell strong" : strength > 0.58 ? "cell middling" : "cell"]
+    ) {
       element("title") { cell.note }
       element(
         "rect",
@@ -81,39 +83,5 @@ struct HeatMap {
     let colour: (UInt8, UInt8, UInt8) = tone == .alone ? (0xD0, 0x6A, 0x1B) : (0x2B, 0x7B, 0xD1)
     guard let data = InlinePicture.heatMap(values, red: colour.0, green: colour.1, blue: colour.2) else { return nil }
     return element("img", ["class": "matrix", "alt": "\(title). \(description)", "src": InlinePicture.address(data)])
-  }
-}
-
-/// The text cut to so many columns, with an ellipsis for what is gone.
-func shortened(_ text: String, to columns: Int) -> String {
-  guard displayWidth(text) > columns else { return text }
-  var result = ""
-  var width = 0
-  for character in text {
-    let next = displayWidth(String(character))
-    if width + next > columns - 1 { break }
-    result.append(character)
-    width += next
-  }
-  return result.trimmingTrailingSpace() + "…"
-}
-
-/// How wide a text is, in columns of a narrow letter; letters of Chinese, Japanese and Korean take two.
-func displayWidth(_ text: String) -> Int {
-  text.reduce(0) { width, character in
-    guard let scalar = character.unicodeScalars.first?.value else { return width }
-    let isWide =
-      (0x1100...0x115F).contains(scalar) || (0x2E80...0xA4CF).contains(scalar) || (0xAC00...0xD7A3).contains(scalar)
-      || (0xF900...0xFAFF).contains(scalar) || (0xFE30...0xFE6F).contains(scalar) || (0xFF00...0xFF60).contains(scalar)
-      || (0x1F300...0x1FAFF).contains(scalar) || (0x20000...0x3FFFD).contains(scalar)
-    return width + (isWide ? 2 : 1)
-  }
-}
-
-extension String {
-  fileprivate func trimmingTrailingSpace() -> String {
-    var text = self
-    while text.last?.isWhitespace == true { text.removeLast() }
-    return text
   }
 }

@@ -62,7 +62,7 @@ struct ReliabilityDiagram {
           "text",
           [
             "x": coordinate(horizontal(value)), "y": coordinate(Self.top + Self.size + 12 + Self.strip + 16),
-            "text-anchor": "middle",
+            "text-anchor": value == 1 ? "end" : value == 0 ? "start" : "middle",
           ]
         ) { Quantity.number(value * 100, decimals: 0) + (value == 1 ? "%" : "") }
       }

@@ -85,15 +85,17 @@ struct ConfusionMatrices {
   }
 
   private func confused(_ models: [Model], size: Int, limit: Int) -> [(row: Int, column: Int)] {
-    var pairs: [(row: Int, column: Int, count: Int)] = []
-    for row in 0..<size {
-      for column in 0..<size where column != row {
-        let count = models.reduce(0) { $0 + $1.count(row, column) }
-        if count > 0 { pairs.append((row, column, count)) }
+    var counts: [Int: Int] = [:]
+    for model in models {
+      for (row, line) in model.counts.prefix(size).enumerated() {
+        for (column, count) in line.prefix(size).enumerated() where count > 0 && column != row {
+          counts[row * size + column, default: 0] += count
+        }
       }
     }
-    pairs.sort { ($1.count, $0.row, $0.column) < ($0.count, $1.row, $1.column) }
-    return pairs.prefix(limit).map { ($0.row, $0.column) }
+    return counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(limit).map {
+      ($0.key / size, $0.key % size)
+    }
   }
 
   private func pairs(_ models: [Model], size: Int) -> Markup? {

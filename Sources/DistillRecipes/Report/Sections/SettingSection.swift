@@ -114,7 +114,8 @@ struct SettingSection {
     for (place, arm) in setting.arms.enumerated() {
       let names = arm.seeds.first?.curve.first?.lossParts.map(\.name) ?? []
       guard names.count > 1 else { continue }
-      let tones: [Tone] = [setting.tone(place), .third, .fourth, .fifth]
+      let own = setting.tone(place)
+      let tones = [own] + [Tone.third, .fourth, .fifth, .teacher].filter { $0 != own }
       let lines = names.prefix(4).enumerated().map { order, name in
         LineChart.Line(
           name: name, tone: tones[order],
@@ -138,7 +139,9 @@ struct SettingSection {
           + "optimized, so they compare only where the objective is the same."
       }
       legend(setting.arms.enumerated().map { ($1.name, setting.tone($0)) })
-      element("div", ["class": "charts"]) { for chart in charts { chart } }
+      element("div", ["class": charts.count.isMultiple(of: 2) ? "charts pairs" : "charts"]) {
+        for chart in charts { chart }
+      }
     }
   }
 

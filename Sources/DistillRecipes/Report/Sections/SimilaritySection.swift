@@ -14,7 +14,7 @@ struct SimilaritySection {
         + "temperature brings out what else an image might have been, which is what the student learns from it."
     ) {
       if size <= HeatMap.largestPictured {
-        element("div", ["class": "maps"]) {
+        element("div", ["class": similarities.count.isMultiple(of: 2) ? "maps pairs" : "maps"]) {
           for (place, similarity) in similarities.enumerated() { map(similarity, place, labels) }
         }
       }
