@@ -54,6 +54,7 @@ let package = Package(
     .testTarget(name: "TorchOptimTests", dependencies: ["Torch", "TorchNN", "TorchOptim"]),
     .testTarget(name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "DistillModels"]),
     .testTarget(name: "DistillRecipesTests", dependencies: ["DistillRecipes", "DistillModels"]),
+    .testTarget(name: "distillTests", dependencies: ["distill", "DistillRecipes"]),
     .testTarget(
       name: "DistillDataTests", dependencies: ["DistillData", "Torch", "CPNG", "CTurboJPEG", "CZlib"]),
   ],
