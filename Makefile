@@ -36,7 +36,7 @@ bench: build
 teacher: build
 	@scripts/datasets fashion-mnist
 	@echo "==> Training the teacher of the demo"
-	@.build/release/distill run Recipes/teacher-fashion-mnist.yaml --output runs/teacher --overwrite
+	@.build/release/distill train Recipes/teacher-fashion-mnist.yaml --save-to Models/fashion-mnist-resnet9 --half
 
 format:
 	@echo "==> Formatting $(SWIFT_SOURCES)"

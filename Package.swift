@@ -52,6 +52,8 @@ let package = Package(
     .testTarget(name: "TorchTests", dependencies: ["Torch", "TestSupport"]),
     .testTarget(name: "TorchNNTests", dependencies: ["Torch", "TorchNN", "TestSupport"]),
     .testTarget(name: "TorchOptimTests", dependencies: ["Torch", "TorchNN", "TorchOptim"]),
+    .testTarget(
+      name: "DistillationTests", dependencies: ["Distillation", "DistillData", "TorchNN", "TorchOptim", "TestSupport"]),
     .testTarget(name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "DistillModels"]),
     .testTarget(name: "DistillRecipesTests", dependencies: ["DistillRecipes", "DistillModels"]),
     .testTarget(name: "distillTests", dependencies: ["distill", "DistillRecipes"]),

@@ -3,83 +3,103 @@ import Distillation
 import Foundation
 import Synchronization
 
-/// Shows what a run does: on a terminal in one line that is drawn again and again, elsewhere in a line now and then.
+/// Shows what a run does: one line that moves, and above it a line for whatever is done.
 final class RunPrinter: Sendable {
   private struct State {
+    /// The stage that was named last.
     var stage = ""
-    /// What the trainings that are going on said last, by their number.
-    var running: [Int: String] = [:]
-    var lastDrawn = ContinuousClock.now
-    var isLineOpen = false
+    var line: ProgressLine?
+    /// Whether the line counts trainings, rather than the part of a stage.
+    var countsTrainings = false
+    var done = 0
+    /// The trainings that are going on, by their number: the part that is done, and the loss.
+    var running: [Int: (fraction: Double, loss: Double)] = [:]
   }
 
-  private let isQuiet: Bool
-  private let isTerminal = isatty(STDERR_FILENO) == 1
+  /// Parts into which a stage, or a training, is divided on the bar.
+  private static let resolution = 1_000
+
+  private let terminal: Terminal
   private let state = Mutex(State())
 
-  init(isQuiet: Bool) { self.isQuiet = isQuiet }
+  init(isQuiet: Bool) { terminal = .standardError(isQuiet: isQuiet) }
 
   func note(_ event: RunEvent) {
-    guard !isQuiet else { return }
     state.withLock { state in
       switch event {
       case .stage(let name):
         state.stage = name
-        line(name, &state)
+        if state.countsTrainings {
+          state.line?.note(name)
+        } else {
+          state.line?.finish()
+          state.line = nil
+          terminal.line(name)
+        }
       case .fraction(let done):
-        redraw("\(state.stage) \(percent(done))", &state)
+        guard !state.countsTrainings else { break }
+        let line = state.line ?? ProgressLine(state.stage, total: Self.resolution, on: terminal)
+        state.line = line
+        line.update(completed: Int(done * Double(Self.resolution)))
       case .notice(let text):
-        line(text, &state)
+        if let line = state.line { line.note(text) } else { terminal.line(text) }
       case .training(let label, let event):
         training(label, event, &state)
       case .trained(let label, let accuracy, let wasDoneBefore):
-        state.running[label.number] = nil
-        let score = String(format: "%.2f %%", accuracy * 100)
-        let count = "[\(label.number)/\(label.count)]"
-        line("\(count) \(label.name): \(score) on the test split\(wasDoneBefore ? " (done before)" : "")", &state)
+        trained(label, accuracy, wasDoneBefore, &state)
       }
     }
   }
 
   func end() {
-    guard !isQuiet else { return }
-    state.withLock { clear(&$0) }
+    state.withLock { state in
+      state.line?.finish()
+      state = State()
+    }
   }
 
   private func training(_ label: RunEvent.TrainingLabel, _ event: Event, _ state: inout State) {
+    let line = trainingLine(label, &state)
     switch event {
     case .progress(let progress):
-      let speed = progress.examplesPerSecond
-      state.running[label.number] =
-        "\(label.name) \(percent(Double(progress.step) / Double(progress.steps)))"
-        + String(format: " loss %.3f, %.0f/s", progress.loss, speed)
-      redraw(state.running.sorted { $0.key < $1.key }.map(\.value).joined(separator: " · "), &state)
+      state.running[label.number] = (Double(progress.step) / Double(progress.steps), progress.loss)
+      let running = state.running.sorted { $0.key < $1.key }.map(\.value)
+      let completed = Double(state.done) + running.reduce(0) { $0 + $1.fraction }
+      var figures = running.map { ProgressLine.Figure("loss", String(format: "%.3f", $0.loss)) }
+      if label.count == 1 {
+        figures.append(ProgressLine.Figure("examples/s", String(format: "%.0f", progress.examplesPerSecond)))
+      }
+      line.update(completed: Int(completed * Double(Self.resolution)), figures: figures)
     case .round(let round) where label.count == 1:
-      let score = round.validation.map { String(format: ", validation %.2f %%", $0.accuracy * 100) } ?? ""
-      line("\(label.name), round \(round.round): loss \(String(format: "%.4f", round.loss))\(score)", &state)
+      let score = round.validation.map { String(format: ", %.2f %% on the validation split", $0.accuracy * 100) } ?? ""
+      line.note("\(label.name), round \(round.round): loss \(String(format: "%.4f", round.loss))\(score)")
     default: break
     }
   }
 
-  private func percent(_ fraction: Double) -> String { "\(Int((fraction * 100).rounded(.down))) %" }
-
-  private func line(_ text: String, _ state: inout State) {
-    clear(&state)
-    write(text + "\n")
+  private func trained(
+    _ label: RunEvent.TrainingLabel, _ accuracy: Double, _ wasDoneBefore: Bool, _ state: inout State
+  ) {
+    let line = trainingLine(label, &state)
+    state.running[label.number] = nil
+    state.done += 1
+    let mark = terminal.styled(terminal.usesUnicode ? "✓" : "done", .green)
+    let before = wasDoneBefore ? " (done before)" : ""
+    line.note("\(mark) \(label.name): \(String(format: "%.2f %%", accuracy * 100)) on the test split\(before)")
+    line.update(completed: state.done * Self.resolution)
+    if state.done == label.count {
+      line.finish()
+      state = State()
+    }
   }
 
-  private func redraw(_ text: String, _ state: inout State) {
-    let now = ContinuousClock.now
-    guard isTerminal, now - state.lastDrawn > .milliseconds(100) else { return }
-    state.lastDrawn = now
-    state.isLineOpen = true
-    write("\r\u{1B}[2K\(text)")
+  private func trainingLine(_ label: RunEvent.TrainingLabel, _ state: inout State) -> ProgressLine {
+    if state.countsTrainings, let line = state.line { return line }
+    state.line?.finish()
+    let name = label.count == 1 ? "Training the \(label.name)" : "\(label.count) trainings"
+    let line = ProgressLine(name, total: label.count * Self.resolution, on: terminal)
+    state.line = line
+    state.countsTrainings = true
+    return line
   }
-
-  private func clear(_ state: inout State) {
-    if state.isLineOpen { write("\r\u{1B}[2K") }
-    state.isLineOpen = false
-  }
-
-  private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
 }

@@ -13,8 +13,14 @@ enum Runner {
       if output.json {
         FileHandle.standardOutput.write(try MetricsFile(data).encoded())
       } else {
-        print(ComparisonText(data).text)
-        print("\nReport:  \(folder.report)   (open it in a browser)\nNumbers: \(folder.metrics)\nStudent: \(folder.student)")
+        print(ComparisonText(data).text(for: .standardOutput()))
+        print(
+          """
+
+          Report:   \(folder.report)   (open it in a browser)
+          Numbers:  \(folder.metrics)
+          Student:  \(folder.student)
+          """)
       }
     } catch {
       printer.end()
@@ -22,16 +28,21 @@ enum Runner {
     }
   }
 
-  static func train(_ configuration: Configuration, _ folder: RunFolder, _ output: OutputOptions) throws {
+  static func train(
+    _ configuration: Configuration, _ folder: RunFolder, _ output: OutputOptions, saveTo target: String?, dtype: DType?
+  ) throws {
     let printer = RunPrinter(isQuiet: output.quiet || output.json)
     start(configuration, printer)
     do {
-      try Experiment(configuration, folder: folder, observer: { printer.note($0) }).trainTeacher()
+      let score = try Experiment(configuration, folder: folder, observer: { printer.note($0) })
+        .trainTeacher(saveTo: target.map(ModelFolder.init), dtype: dtype)
       printer.end()
       if output.json {
-        FileHandle.standardOutput.write(Data("{\"teacher\": \"\(folder.teacher)\"}\n".utf8))
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        print(String(decoding: try encoder.encode(score), as: UTF8.self))
       } else {
-        print("Teacher: \(folder.teacher)")
+        print(String(format: "Teacher: %@, %.2f %% on the test split", score.path, score.accuracy * 100))
       }
     } catch {
       printer.end()

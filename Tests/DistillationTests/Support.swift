@@ -31,7 +31,7 @@ struct TinyTraining {
         try Linear(data.exampleShape[0], 16)
         if hasNormalization { try BatchNorm(16) }
         ReLU()
-        if hasDropout { Dropout(0.3) }
+        if hasDropout { try Dropout(0.3) }
         try Linear(16, data.classCount)
       }
     }
@@ -43,7 +43,7 @@ struct TinyTraining {
         try Linear(data.exampleShape[0], 32)
         try BatchNorm(32)
         ReLU()
-        Dropout(0.5)
+        try Dropout(0.5)
         try Linear(32, data.classCount)
       }
     }
@@ -53,6 +53,7 @@ struct TinyTraining {
     var options = DataLoader.Options(batchSize: batchSize)
     options.shuffle = shuffles
     options.seed = seed
+    options.views = 1
     return try DataLoader(dataset: data, examples: Array(0..<35), options: options)
   }
 
@@ -76,4 +77,17 @@ struct TinyTraining {
 /// The bytes of all parameters and buffers.
 func bytes(of model: any Layer) throws -> [[UInt8]] {
   try model.state.map { named in try named.tensor.withBytes { Array($0) } }
+}
+
+extension Batch {
+  /// A batch of which only the labels matter, or the inputs.
+  static func fake(
+    count: Int? = nil, ids: [Int]? = nil, inputs: Tensor? = nil, labels: Tensor? = nil, view: Int = 0
+  ) throws -> Batch {
+    let ids = ids ?? Array(0..<(count ?? 1))
+    let labels = try labels?.to(.int64) ?? Tensor([Int64](repeating: 0, count: ids.count))
+    return Batch(
+      ids: ids, inputs: try inputs ?? Tensor.zeros([ids.count, 1]), labels: labels,
+      labelledCount: try countLabelled(labels), view: view)
+  }
 }

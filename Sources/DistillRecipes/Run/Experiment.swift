@@ -59,15 +59,45 @@ public final class Experiment: Sendable {
     return data
   }
 
-  /// Trains only the teacher, or, in a recipe without one, nothing.
-  public func trainTeacher() throws {
+  /// A trained teacher, where it is and what it scored.
+  public struct TeacherScore: Codable, Sendable {
+    public var path: String
+    /// On the test split.
+    public var accuracy: Double
+  }
+
+  /// Trains only the teacher.
+  ///
+  /// - Parameters:
+  ///   - target: a folder that is to have the model too, with a manifest of how it was made
+  ///   - dtype: what the weights are stored as there; the score is then that of the stored weights
+  public func trainTeacher(saveTo target: ModelFolder? = nil, dtype: DType? = nil) throws -> TeacherScore {
     let lock = try folder.lock()
     defer { withExtendedLifetime(lock) {} }
     try AtomicFile.write(Data(configuration.yaml.utf8), to: folder.recipe)
     let device = try configuration.availableDevice()
     if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
     observer(.stage("Loading \(configuration.data.dataset)"))
-    try trainTeacherIfNeeded(try Materials(configuration.data, seed: configuration.dataSeed), device)
+    let materials = try Materials(configuration.data, seed: configuration.dataSeed)
+    try trainTeacherIfNeeded(materials, device)
+    let source = ModelFolder(folder.teacher)
+    let saved = target ?? source
+    if let target {
+      let (model, description) = try source.load()
+      let card = try String(contentsOfFile: source.card, encoding: .utf8)
+      try target.save(model, description, dtype: dtype, card: card)
+    }
+    let model = try saved.load().model
+    try model.move(to: device)
+    let test = try materials.evaluationSet(materials.test, device: device, channelsLast: false)
+    let accuracy = try Metrics(logits: test.logits(of: model), labels: test.labels).accuracy
+    if target != nil {
+      var entries = try Manifest.entries(configuration, materials: materials, teacherHashes: [], seconds: nil)
+      entries.append(ReportData.ManifestEntry("weights hash", try SHA256.hex(ofFile: saved.weights)))
+      entries.append(ReportData.ManifestEntry("accuracy of these weights on the test split", "\(accuracy)"))
+      try AtomicFile.write(try Manifest.encode(entries), to: "\(saved.path)/manifest.json")
+    }
+    return TeacherScore(path: saved.path, accuracy: accuracy)
   }
 
   private func trainTeacherIfNeeded(_ materials: Materials, _ device: Device) throws {

@@ -5,7 +5,7 @@ import Torch
 /// What is needed to make a run's numbers again, and what they were made on.
 enum Manifest {
   static func entries(
-    _ configuration: Configuration, materials: Materials, teacherHashes: [String], seconds: Double
+    _ configuration: Configuration, materials: Materials, teacherHashes: [String], seconds: Double?
   ) throws -> [ReportData.ManifestEntry] {
     var entries = [
       ReportData.ManifestEntry("recipe hash", configuration.hash),
@@ -26,8 +26,8 @@ enum Manifest {
       ReportData.ManifestEntry("threads", "\(try TorchRuntime.threadCount)"),
       ReportData.ManifestEntry("trainings at a time", "\(configuration.parallel)"),
       ReportData.ManifestEntry("machine", machine),
-      ReportData.ManifestEntry("seconds, this time", String(format: "%.0f", seconds)),
     ]
+    if let seconds { entries.append(ReportData.ManifestEntry("seconds, this time", String(format: "%.0f", seconds))) }
     return entries
   }
 

@@ -34,6 +34,7 @@ struct Materials: Sendable {
   private static func load(_ configuration: Configuration.Data) throws -> (any Dataset, any Dataset) {
     var options = DatasetOptions()
     options.imageSize = configuration.imageSize
+    options.channels = configuration.channels
     options.labelColumn = configuration.labelColumn
     return try DatasetCatalog.load(name: configuration.dataset, folder: configuration.path, options: options)
   }

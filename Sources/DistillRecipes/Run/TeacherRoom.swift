@@ -59,15 +59,18 @@ final class TeacherRoom: Sendable {
 
   /// A teacher of one's own, for the thread that asks.
   func makeTeacher() throws -> any Teacher {
-    let teachers = try members.map { member in
-      let model = try ModelZoo.make(member.specification)
-      try model.load(try Checkpoint.read(member.weights))
-      try model.move(to: device)
-      if channelsLast { try model.useChannelsLast() }
-      return FrozenTeacher(model, precision: precision)
-    }
+    let teachers = try members.map { FrozenTeacher(try makeModel($0), precision: precision) }
     guard teachers.count > 1 else { return teachers[0] }
     return try EnsembleTeacher(teachers, weights: members.map(\.weight), average: average)
+  }
+
+  /// A member with its weights, on the device.
+  func makeModel(_ member: Member) throws -> any Layer {
+    let model = try ModelZoo.make(member.specification)
+    try model.load(try Checkpoint.read(member.weights))
+    try model.move(to: device)
+    if channelsLast { try model.useChannelsLast() }
+    return model
   }
 
   /// The teacher's outputs for all examples and views of a loader: computed the first time, shared afterwards.

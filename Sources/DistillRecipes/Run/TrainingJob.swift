@@ -83,18 +83,9 @@ struct TrainingRunner {
     let start = ContinuousClock.now
     let seed = UInt64(bitPattern: Int64(job.seed))
     let specification = try specification(of: job)
-    let student = try withRandomStream(try RandomStream(seed: seed, name: "init")) {
-      try ModelZoo.make(specification)
-    }
-    if job.arm != .teacher, let weights = job.configuration.student.weights {
-      try student.load(try Checkpoint.read(try ModelSource(weights).weights))
-    }
-    try student.move(to: device)
-    if job.training.channelsLast { try student.useChannelsLast() }
-
+    let student = try makeStudent(job, specification, seed: seed)
     let loader = try makeLoader(job, seed: seed)
-    let objective = try job.arm == .distilled
-      ? Objective(job.configuration.terms.map { try $0.entry() }) : job.training.labelsOnly()
+    let objective = try makeObjective(job)
     let checkpoint = TrainingCheckpoint(path: place.checkpoint, identity: job.identity)
     let log = EventLog(path: place.events)
     let trainer = try Trainer(
@@ -147,7 +138,25 @@ struct TrainingRunner {
     return try job.configuration.student.specification(inputShape: shape, classCount: classes)
   }
 
-  private func makeLoader(_ job: TrainingJob, seed: UInt64) throws -> DataLoader {
+  /// The student as a training begins with it.
+  func makeStudent(_ job: TrainingJob, _ specification: ModelSpecification, seed: UInt64) throws -> any Layer {
+    let student = try withRandomStream(try RandomStream(seed: seed, name: "init")) {
+      try ModelZoo.make(specification)
+    }
+    if job.arm != .teacher, let weights = job.configuration.student.weights {
+      try student.load(try Checkpoint.read(try ModelSource(weights).weights))
+    }
+    try student.move(to: device)
+    if job.training.channelsLast { try student.useChannelsLast() }
+    return student
+  }
+
+  func makeObjective(_ job: TrainingJob) throws -> Objective {
+    try job.arm == .distilled
+      ? Objective(job.configuration.terms.map { try $0.entry() }) : job.training.labelsOnly()
+  }
+
+  func makeLoader(_ job: TrainingJob, seed: UInt64) throws -> DataLoader {
     let configuration = job.configuration
     let labelled = try materials.labelled(fraction: configuration.data.labels, seed: seed)
     let examples: [Int] =
@@ -173,7 +182,8 @@ struct TrainingRunner {
     options.normalization = materials.normalization
     options.device = device
     options.channelsLast = job.training.channelsLast
-    if job.arm != .teacher {
+    // A teacher, and a student alone with an augmentation of its own, see new views all the time.
+    if job.arm == .distilled || (job.arm == .alone && job.training.augmentation == nil) {
       // The views are the recipe's, the same for every seed, so that the teacher labels each of them once.
       options.views = options.augmentation.isEmpty ? 1 : data.views
       if data.views != nil { options.augmentationSeed = job.configuration.dataSeed }
@@ -181,26 +191,30 @@ struct TrainingRunner {
     return options
   }
 
+  /// Whether the teacher's outputs are computed once and looked up afterwards.
+  ///
+  /// - Throws: `RunError` when the recipe wants that of inputs that never come again.
+  func precomputes(_ teacher: Configuration.Teacher, over options: DataLoader.Options) throws -> Bool {
+    let isStatic = options.views != nil && !options.augmentation.steps.contains(where: \.isMixing)
+    if teacher.precompute == .always, !isStatic {
+      throw RunError(
+        "teacher.precompute: true needs inputs that come again: give data.views: K, or take out the augmentation")
+    }
+    return isStatic && teacher.precompute != .never
+  }
+
   private func makeTeacher(_ job: TrainingJob, _ loader: DataLoader) throws -> any Teacher {
     guard let teachers, let teacher = job.configuration.teacher else {
       throw RunError("terms that look at a teacher need one: add teacher: to the recipe")
     }
-    let isStatic = loader.options.views != nil && !loader.options.augmentation.steps.contains(where: \.isMixing)
-    switch teacher.precompute {
-    case .never: return try teachers.makeTeacher()
-    case .always where !isStatic:
-      throw RunError(
-        "teacher.precompute: true needs inputs that come again: give data.views: K, or take out the augmentation")
-    case .auto where !isStatic: return try teachers.makeTeacher()
-    case .auto, .always:
-      // Over all examples that any seed may show, in large batches.
-      var options = loader.options
-      options.batchSize = 500
-      options.shuffle = false
-      options.hiddenLabels = []
-      let all = try DataLoader(dataset: materials.train, examples: materials.split.train, options: options)
-      return try teachers.precomputed(over: all, observer: observer)
-    }
+    guard try precomputes(teacher, over: loader.options) else { return try teachers.makeTeacher() }
+    // Over all examples that any seed may show, in large batches.
+    var options = loader.options
+    options.batchSize = 500
+    options.shuffle = false
+    options.hiddenLabels = []
+    let all = try DataLoader(dataset: materials.train, examples: materials.split.train, options: options)
+    return try teachers.precomputed(over: all, observer: observer)
   }
 }
 

@@ -65,7 +65,8 @@ public struct Metrics: Codable, Sendable, Equatable {
     let logProbabilities = try withoutGradient { try logits.to(.float64).logSoftmax() }
     let rows: [Double] = try logProbabilities.array()
     let ranked: [Int] = try logProbabilities.topK(topK).indices.array()
-    let predictions = labels.indices.map { ranked[$0 * topK] }
+    // Of several equally probable classes the first, as everywhere.
+    let predictions: [Int] = try logProbabilities.argumentOfMaximum(along: 1).array()
 
     var confusion = [[Int]](repeating: [Int](repeating: 0, count: classCount), count: classCount)
     var bins = [(count: Int, confidence: Double, correct: Int)](repeating: (0, 0, 0), count: Self.binCount)

@@ -17,9 +17,9 @@ struct RunCommand: ParsableCommand {
       """)
 
   @OptionGroup var recipe: RecipeOptions
-  @OptionGroup var output: OutputOptions
+  @OptionGroup var talk: OutputOptions
 
-  @Option(name: .shortAndLong, help: "The run folder.")
+  @Option(name: [.customShort("o"), .customLong("output")], help: "The run folder.")
   var folder: String?
 
   @Flag(help: "Forget what is in the run folder and start anew.")
@@ -33,9 +33,9 @@ struct RunCommand: ParsableCommand {
     } else if folder.exists {
       throw RunError(
         "\(folder.path) holds a run already. Go on with it: distill resume \(folder.path); start anew: --overwrite; "
-          + "or name another folder: --folder runs/...")
+          + "or name another folder: --output runs/...")
     }
-    try Runner.run(configuration, folder, output)
+    try Runner.run(configuration, folder, talk)
   }
 }
 
@@ -48,14 +48,14 @@ struct ResumeCommand: ParsableCommand {
   @Argument(help: "The run folder.", completion: .directory)
   var folder: String
 
-  @OptionGroup var output: OutputOptions
+  @OptionGroup var talk: OutputOptions
 
   func run() throws {
     let folder = RunFolder(folder)
     guard folder.exists else {
       throw RunError("there is no run in \(folder.path): \(folder.recipe) is missing. Start one: distill run RECIPE")
     }
-    try Runner.run(try Configuration.load(path: folder.recipe), folder, output)
+    try Runner.run(try Configuration.load(path: folder.recipe), folder, talk)
   }
 }
 
@@ -67,14 +67,21 @@ struct TrainCommand: ParsableCommand {
       The recipe's teacher.model and teacher.training say what and how. The model folder is RUN-FOLDER/teacher; a student
       finds it with teacher: {weights: RUN-FOLDER/teacher}.
 
-        distill train recipe.yaml --folder runs/teacher
+        distill train recipe.yaml --output runs/teacher
+        distill train recipe.yaml --save-to Models/teacher --half
       """)
 
   @OptionGroup var recipe: RecipeOptions
-  @OptionGroup var output: OutputOptions
+  @OptionGroup var talk: OutputOptions
 
-  @Option(name: .shortAndLong, help: "The run folder.")
+  @Option(name: [.customShort("o"), .customLong("output")], help: "The run folder.")
   var folder: String?
+
+  @Option(help: "Also put the teacher's model folder here.")
+  var saveTo: String?
+
+  @Flag(help: "Store the weights of --save-to as float16, in half the bytes.")
+  var half = false
 
   func run() throws {
     let configuration = try recipe.load()
@@ -82,6 +89,6 @@ struct TrainCommand: ParsableCommand {
       throw RunError("the recipe does not say how to train a teacher: add teacher.training to it")
     }
     let folder = RunFolder(folder ?? configuration.outputFolder)
-    try Runner.train(configuration, folder, output)
+    try Runner.train(configuration, folder, talk, saveTo: saveTo, dtype: half ? .float16 : nil)
   }
 }
