@@ -39,6 +39,12 @@ enum Bridge {
     }
   }
 
+  /// What a function that did not fail has put in place.
+  static func given<Pointer>(_ pointer: Pointer?, by operation: String) throws -> Pointer {
+    guard let pointer else { throw TorchError(operation: operation, message: "gave nothing") }
+    return pointer
+  }
+
   static func error(
     _ operation: String, _ message: UnsafeMutablePointer<CChar>?, _ functions: ct_functions, _ tensors: [Tensor]
   ) -> TorchError {

@@ -10,7 +10,7 @@ struct Operator: @unchecked Sendable {
     self.handle = Result {
       var found: ct_operator_ref?
       try Bridge.call(name) { $0.operator_find(name, overload, &found, $1) }
-      return found!  // swift-format-ignore: NeverForceUnwrap
+      return try Bridge.given(found, by: name)
     }.mapError { error in
       error as? TorchError ?? TorchError(operation: name, message: "\(error)")
     }
@@ -38,7 +38,7 @@ struct ArgumentFrame {
   private var heap: [UnsafeMutableRawPointer] = []
   /// The tensors among the arguments, for the error message; gathered only when a call failed.
   fileprivate var tensorReferences: [ct_tensor_ref] {
-    values.prefix(count).filter { $0.tag == CT_TENSOR }.map { ct_tensor_ref($0.pointer!) }  // swift-format-ignore
+    values.prefix(count).filter { $0.tag == CT_TENSOR }.compactMap { $0.pointer.map { ct_tensor_ref($0) } }
   }
 
   fileprivate init(values: UnsafeMutableBufferPointer<ct_value>, numbers: UnsafeMutableBufferPointer<Int64>) {
@@ -73,7 +73,7 @@ struct ArgumentFrame {
   mutating func pushString(_ text: String) {
     let bytes = Array(text.utf8CString)
     let memory = room((bytes.count + 7) / 8)
-    bytes.withUnsafeBytes { memory.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }  // swift-format-ignore
+    bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: memory, count: $0.count).copyMemory(from: $0) }
     push(ct_value(tag: CT_STRING, integer: 0, real: 0, pointer: UnsafeRawPointer(memory)))
   }
 
@@ -255,7 +255,8 @@ enum Dispatcher {
   ) throws -> Value {
     let functions = try Bridge.functions
     let reference = try op.reference
-    return try withUnsafeTemporaryAllocation(of: ct_value.self, capacity: ArgumentFrame.valueCapacity + resultCapacity) {
+    return try withUnsafeTemporaryAllocation(of: ct_value.self, capacity: ArgumentFrame.valueCapacity + resultCapacity)
+    {
       values in
       try withUnsafeTemporaryAllocation(of: Int64.self, capacity: ArgumentFrame.numberCapacity) { numbers in
         var frame = ArgumentFrame(values: values, numbers: numbers)
@@ -268,7 +269,7 @@ enum Dispatcher {
           reference, values.baseAddress, Int32(frame.count), results.baseAddress, Int32(resultCapacity), &resultCount,
           &message)
         guard status == 0 else {
-          let tensors = frame.tensorReferences.map { Tensor(owning: functions.tensor_retain($0)!) }
+          let tensors = frame.tensorReferences.compactMap { functions.tensor_retain($0) }.map { Tensor(owning: $0) }
           throw Bridge.error(op.name, message, functions, tensors)
         }
         // Everything given must outlive the call: the frame holds plain pointers.

@@ -14,7 +14,7 @@ public final class RandomStream: @unchecked Sendable {
     var made: ct_generator_ref?
     let mixed = RandomSource(seed: seed, name).seed
     try Bridge.call("generator") { $0.generator_create(device.kind.rawValue, mixed, &made, $1) }
-    reference = made!  // swift-format-ignore: NeverForceUnwrap
+    reference = try Bridge.given(made, by: "generator")
   }
 
   deinit { Bridge.opened.generator_release(reference) }
@@ -30,7 +30,7 @@ public final class RandomStream: @unchecked Sendable {
     try lock.withLock { _ in
       var found: ct_tensor_ref?
       try Bridge.call("generator state") { $0.generator_state(reference, &found, $1) }
-      return try Tensor(owning: found!).array()  // swift-format-ignore: NeverForceUnwrap
+      return try Tensor(owning: Bridge.given(found, by: "generator state")).array()
     }
   }
 

@@ -78,14 +78,14 @@ extension Tensor {
       try Bridge.call("from_blob") {
         $0.tensor_from_memory(
           base + byteOffset, sizes, Int32(sizes.count), dtype.rawValue,
-          { Unmanaged<HostBuffer>.fromOpaque($0!).release() },  // swift-format-ignore: NeverForceUnwrap
+          { context in context.map { Unmanaged<HostBuffer>.fromOpaque($0).release() } },
           context.toOpaque(), &made, $1)
       }
     } catch {
       context.release()
       throw error
     }
-    self.init(owning: made!)  // swift-format-ignore: NeverForceUnwrap
+    self.init(owning: try Bridge.given(made, by: "from_blob"))
   }
 
   /// A tensor with a copy of `elements`, in row-major order.

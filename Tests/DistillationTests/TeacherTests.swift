@@ -71,7 +71,8 @@ import TorchNN
   @Test func anExampleThatWasNotLabelledIsRefused() throws {
     let data = try TinyData.vectors(count: 10)
     let loader = try DataLoader(dataset: data, examples: Array(0..<5), options: .init(batchSize: 5))
-    let precomputed = try PrecomputedTeacher(computing: FrozenTeacher(try Linear(data.exampleShape[0], 3)), over: loader)
+    let precomputed = try PrecomputedTeacher(
+      computing: FrozenTeacher(try Linear(data.exampleShape[0], 3)), over: loader)
     let batch = try Batch.fake(ids: [7], inputs: Tensor.ones([1, data.exampleShape[0]]))
     let error = #expect(throws: DistillationError.self) { try precomputed.trace(batch) }
     #expect(error?.description == "example 7 was not labelled by the teacher")

@@ -41,7 +41,8 @@ import TorchNN
   func gradientOfSoftTargetsIsTTimesTheDifference(temperature: Double) throws {
     let student = try fixture["soft/student"]
     let teacher = try fixture["soft/teacher"]
-    let (_, gradient) = try evaluate(try SoftTargets(temperature: Ramp(temperature)), student: student, teacher: teacher)
+    let (_, gradient) = try evaluate(
+      try SoftTargets(temperature: Ramp(temperature)), student: student, teacher: teacher)
     let q = try (student.to(.float64) / temperature).softmax()
     let p = try (teacher.to(.float64) / temperature).softmax()
     let expected = try (q - p) * (temperature / Double(student.size(0)))

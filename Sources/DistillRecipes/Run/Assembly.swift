@@ -48,11 +48,13 @@ extension Configuration.Training {
   }
 
   func makeOptimizer(_ parameters: [NamedTensor]) throws -> any TorchOptim.Optimizer {
-    let groups = optimizer.weightDecay == 0 ? [ParameterGroup("all", parameters)] : ParameterGroup.splitByDecay(parameters)
+    let groups =
+      optimizer.weightDecay == 0 ? [ParameterGroup("all", parameters)] : ParameterGroup.splitByDecay(parameters)
     switch optimizer.kind {
     case .sgd:
       return try SGD(
-        groups: groups, learningRate: optimizer.learningRate, momentum: optimizer.momentum, dampening: optimizer.dampening,
+        groups: groups, learningRate: optimizer.learningRate, momentum: optimizer.momentum,
+        dampening: optimizer.dampening,
         nesterov: optimizer.nesterov, weightDecay: optimizer.weightDecay)
     case .adam:
       return try Adam(

@@ -39,8 +39,10 @@ public final class Experiment: Sendable {
     let teachers = try makeTeacherRoom(materials, device)
     let teacherTest = try teachers.map { teachers in
       observer(.stage("Testing the teacher"))
-      return try materials.evaluationSet(materials.test, device: device, channelsLast: configuration.training.channelsLast)
-        .logits(of: try teachers.makeTeacher())
+      return try materials.evaluationSet(
+        materials.test, device: device, channelsLast: configuration.training.channelsLast
+      )
+      .logits(of: try teachers.makeTeacher())
     }
     let runner = TrainingRunner(
       materials: materials, teachers: teachers, teacherTestLogits: teacherTest, device: device, folder: folder,
@@ -110,7 +112,9 @@ public final class Experiment: Sendable {
     let job = try TrainingJob(
       setting: "", arm: .teacher, seed: configuration.seeds.first ?? 0, configuration: configuration,
       budget: Budget(training, exampleCount: materials.split.train.count),
-      dependencies: [configuration.hash(of: [.data, .teacher]), "\(configuration.dataSeed)", materials.train.contentHash])
+      dependencies: [
+        configuration.hash(of: [.data, .teacher]), "\(configuration.dataSeed)", materials.train.contentHash,
+      ])
     _ = try runner.run(job, label: RunEvent.TrainingLabel(name: "teacher", number: 1, count: 1))
     try Self.copy(ModelFolder(folder.job(job.folderName).model), to: ModelFolder(folder.teacher))
   }

@@ -20,7 +20,8 @@ struct Materials: Sendable {
     let (validation, training) = try Splits.stratified(
       dataset: train, count: configuration.validation.count(of: train.count), seed: seed)
     guard !training.isEmpty else {
-      throw RunError("data.validation holds out all \(train.count) examples of \(train.name): nothing is left to train on")
+      throw RunError(
+        "data.validation holds out all \(train.count) examples of \(train.name): nothing is left to train on")
     }
     split = Split(train: training, validation: validation)
     switch configuration.normalize {

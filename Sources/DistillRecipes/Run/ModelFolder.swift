@@ -47,7 +47,9 @@ public struct ModelFolder: Sendable {
     }
     let stored = try model.state.map { named in
       NamedTensor(
-        name: named.name, tensor: try named.tensor.dtype.isFloatingPoint ? named.tensor.detached().to(dtype ?? named.tensor.dtype) : named.tensor)
+        name: named.name,
+        tensor: try named.tensor.dtype.isFloatingPoint
+          ? named.tensor.detached().to(dtype ?? named.tensor.dtype) : named.tensor)
     }
     try Checkpoint.write(stored, metadata: ["format": "pt"], to: weights)
     let encoder = JSONEncoder()
@@ -89,7 +91,8 @@ func explanation(_ error: any Error) -> String {
   }
   switch error {
   case .keyNotFound(let key, let context): return "'\(key.stringValue)' is missing\(place(context))"
-  case .typeMismatch(_, let context), .valueNotFound(_, let context): return "a value of the wrong kind\(place(context))"
+  case .typeMismatch(_, let context), .valueNotFound(_, let context):
+    return "a value of the wrong kind\(place(context))"
   case .dataCorrupted(let context): return "\(context.debugDescription)\(place(context))"
   @unknown default: return "\(error)"
   }

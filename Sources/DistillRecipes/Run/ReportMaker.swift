@@ -262,7 +262,8 @@ extension Metrics {
 extension Event.Round {
   var curvePoint: ReportData.CurvePoint {
     ReportData.CurvePoint(
-      epoch: round, trainLoss: loss, lossParts: parts.sorted { $0.key < $1.key }.map { ReportData.LossPart($0.key, $0.value) },
+      epoch: round, trainLoss: loss,
+      lossParts: parts.sorted { $0.key < $1.key }.map { ReportData.LossPart($0.key, $0.value) },
       validationAccuracy: validation?.accuracy, validationLoss: validation?.loss)
   }
 }

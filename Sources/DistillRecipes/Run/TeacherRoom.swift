@@ -42,8 +42,9 @@ final class TeacherRoom: Sendable {
     _ member: Configuration.Member, trainedIn trained: ModelFolder, inputShape: [Int], classCount: Int
   ) throws -> Member {
     let source = try ModelSource(member.weights, orTrainedIn: trained)
-    guard var specification = member.model?.specification(inputShape: inputShape, classCount: classCount)
-      ?? source.specification
+    guard
+      var specification = member.model?.specification(inputShape: inputShape, classCount: classCount)
+        ?? source.specification
     else { throw RunError("the teacher's weights \(source.weights) come without a config.json: give teacher.model") }
     if let own = source.specification, member.model != nil { specification.classCount = own.classCount }
     guard specification.inputShape == inputShape else {

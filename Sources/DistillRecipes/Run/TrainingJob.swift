@@ -177,7 +177,8 @@ struct TrainingRunner {
     var options = DataLoader.Options(batchSize: job.training.batchSize)
     options.shuffle = true
     options.seed = seed
-    options.augmentation = (job.arm == .distilled ? data.augmentation : job.training.augmentation ?? data.augmentation)
+    options.augmentation =
+      (job.arm == .distilled ? data.augmentation : job.training.augmentation ?? data.augmentation)
       .augmentation
     options.normalization = materials.normalization
     options.device = device

@@ -93,8 +93,10 @@ public struct Metrics: Codable, Sendable, Equatable {
     negativeLogLikelihood = -logLikelihood / total
     reliability = bins.enumerated().map { index, bin in
       ReliabilityBin(
-        lower: Double(index) / Double(Self.binCount), upper: Double(index + 1) / Double(Self.binCount), count: bin.count,
-        confidence: bin.confidence / Double(max(1, bin.count)), accuracy: Double(bin.correct) / Double(max(1, bin.count)))
+        lower: Double(index) / Double(Self.binCount), upper: Double(index + 1) / Double(Self.binCount),
+        count: bin.count,
+        confidence: bin.confidence / Double(max(1, bin.count)),
+        accuracy: Double(bin.correct) / Double(max(1, bin.count)))
     }
     expectedCalibrationError = reliability.reduce(0) {
       $0 + Double($1.count) / total * abs($1.accuracy - $1.confidence)

@@ -34,7 +34,11 @@ func studentQuantile(_ probability: Double, degreesOfFreedom: Int) -> Double {
   var high = 1e6
   for _ in 0..<200 {
     let middle = (low + high) / 2
-    if studentDistribution(middle, degreesOfFreedom: degreesOfFreedom) < probability { low = middle } else { high = middle }
+    if studentDistribution(middle, degreesOfFreedom: degreesOfFreedom) < probability {
+      low = middle
+    } else {
+      high = middle
+    }
   }
   return (low + high) / 2
 }

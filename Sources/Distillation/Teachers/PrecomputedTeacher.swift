@@ -20,7 +20,8 @@ public final class PrecomputedTeacher: Teacher {
   ///   - progress: called after each batch with the part that is done; answers whether to go on
   /// - Throws: `DistillationError.interrupted` when `progress` answers `.stop`.
   public init(
-    computing teacher: any Teacher, over loader: DataLoader, views: Int = 1, progress: (Double) -> Answer = { _ in .continue }
+    computing teacher: any Teacher, over loader: DataLoader, views: Int = 1,
+    progress: (Double) -> Answer = { _ in .continue }
   ) throws {
     var rows: [Int: Int] = [:]
     for (row, id) in loader.examples.enumerated() { rows[id] = row }
@@ -39,7 +40,9 @@ public final class PrecomputedTeacher: Teacher {
         if stored.isEmpty {
           weights = trace.memberWeights
           average = trace.average
-          stored = try trace.memberLogits.map { try Tensor.zeros([views * rows.count, $0.size(-1)], device: $0.device) }
+          stored = try trace.memberLogits.map {
+            try Tensor.zeros([views * rows.count, $0.size(-1)], device: $0.device)
+          }
         }
         let places = try Self.indices(batch.ids, rows, view: view, device: batch.inputs.device)
         for (store, logits) in zip(stored, trace.memberLogits) {

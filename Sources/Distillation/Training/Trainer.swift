@@ -77,7 +77,8 @@ public final class Trainer {
     schedule: Schedule, loader: DataLoader, validation: EvaluationSet? = nil, options: Options,
     checkpoint: TrainingCheckpoint? = nil
   ) throws {
-    guard options.steps > 0, options.accumulation > 0, (options.stepsPerEpoch ?? 1) > 0, (options.stepsPerRound ?? 1) > 0,
+    guard options.steps > 0, options.accumulation > 0, (options.stepsPerEpoch ?? 1) > 0,
+      (options.stepsPerRound ?? 1) > 0,
       (options.checkpointInterval ?? 1) > 0
     else { throw DistillationError("steps, accumulation and intervals must be at least 1") }
     if objective.needsTeacher, teacher == nil {
@@ -190,7 +191,8 @@ public final class Trainer {
     }
     let score = try validation.map { try $0.score(student) }
     state.round += 1
-    let isBest = score.map { score in state.best.map { options.metric.isBetter(score, than: $0.score) } ?? true } ?? false
+    let isBest =
+      score.map { score in state.best.map { options.metric.isBetter(score, than: $0.score) } ?? true } ?? false
     if let score, isBest {
       state.best = TrainingState.Best(round: state.round, score: score, weights: try student.copiedState())
     }

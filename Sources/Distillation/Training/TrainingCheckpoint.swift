@@ -89,7 +89,8 @@ public struct TrainingCheckpoint: Sendable {
     func overwrite(_ own: [NamedTensor], _ prefix: String) throws {
       let saved = Dictionary(part(prefix).map { ($0.name, $0.tensor) }) { first, _ in first }
       guard saved.count == own.count else {
-        throw DistillationError("\(path) holds \(saved.count) tensors '\(prefix)', not the \(own.count) that are needed")
+        throw DistillationError(
+          "\(path) holds \(saved.count) tensors '\(prefix)', not the \(own.count) that are needed")
       }
       for named in own {
         guard let tensor = saved[named.name], tensor.shape == named.tensor.shape else {
