@@ -18,7 +18,10 @@ struct DistillCommand: ParsableCommand {
       Exit codes: 0 done, 1 the work failed, 2 the recipe, the data or the command is wrong, 130 interrupted.
       """,
     version: Distill.version,
-    subcommands: [RunCommand.self, ResumeCommand.self, TrainCommand.self])
+    subcommands: [
+      InitCommand.self, CheckCommand.self, RunCommand.self, ResumeCommand.self, TrainCommand.self, EvaluateCommand.self,
+      PredictCommand.self, InspectCommand.self, ExplainCommand.self, RecipesCommand.self, DatasetsCommand.self,
+    ])
 }
 
 @main

@@ -15,20 +15,20 @@ enum Failure {
   static func report(_ error: any Error) -> Int32 {
     switch error {
     case let error as RunError:
-      write("error: \(error)")
+      say("error: \(error)")
       switch error.kind {
       case .usage: return 2
       case .failure: return 1
       case .interrupted: return 130
       }
     case let error as RecipeError:
-      write("\(error)")
+      say("\(error)")
       return 2
     case is DataError, is ModelError, is CheckpointError, is StateError, is OptimizerError, is TapError:
-      write("error: \(error)")
+      say("error: \(error)")
       return 2
     case is DistillationError, is TorchError, is FileError:
-      write("error: \(error)")
+      say("error: \(error)")
       return 1
     default:
       let code = DistillCommand.exitCode(for: error)
@@ -37,12 +37,13 @@ enum Failure {
         if !message.isEmpty { print(message) }
         return 0
       }
-      if !message.isEmpty { write(message) }
+      if !message.isEmpty { say(message) }
       return code == .validationFailure ? 2 : code.rawValue
     }
   }
 
-  private static func write(_ message: String) {
+  /// Prints a message on standard error.
+  static func say(_ message: String) {
     FileHandle.standardError.write(Data("\(message)\n".utf8))
   }
 }

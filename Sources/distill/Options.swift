@@ -22,11 +22,16 @@ struct RecipeOptions: ParsableArguments {
       valueName: "key=value"))
   var overrides: [String] = []
 
-  /// - Throws: `RecipeError` with everything that is wrong with it.
-  func load() throws -> Configuration {
+  /// The recipe's file, and the changes.
+  var fileAndOverrides: (file: String, overrides: [String]) {
     // `distill run seeds=[1]` means the recipe in this folder.
     let isOverride = recipe.contains("=") && !FileManager.default.fileExists(atPath: recipe)
-    return try Configuration.load(
-      path: isOverride ? "recipe.yaml" : recipe, overrides: (isOverride ? [recipe] : []) + overrides)
+    return (isOverride ? "recipe.yaml" : recipe, (isOverride ? [recipe] : []) + overrides)
+  }
+
+  /// - Throws: `RecipeError` with everything that is wrong with it.
+  func load() throws -> Configuration {
+    let (file, overrides) = fileAndOverrides
+    return try Configuration.load(path: file, overrides: overrides)
   }
 }

@@ -1,0 +1,234 @@
+import DistillData
+import DistillModels
+import Distillation
+import Foundation
+import Torch
+import TorchNN
+
+/// What a run will cost: takes a few steps of each training, and multiplies.
+final class CostCheck {
+  private let check: PreflightCheck
+  private let materials: Materials
+  private let models: ModelCheck
+  private let configuration: Configuration
+
+  /// What the steps of one training showed.
+  private struct Trial {
+    var secondsPerStep: Double
+    /// To score one example.
+    var secondsPerExample: Double
+  }
+
+  init(check: PreflightCheck, materials: Materials, models: ModelCheck) {
+    self.check = check
+    self.materials = materials
+    self.models = models
+    configuration = check.configuration
+  }
+
+  func run() {
+    check.attempt("time") {
+      let plan = try RunPlan(configuration, materials: materials, teacherHashes: [])
+      let teacherSeconds = try self.teacherSeconds()
+      var trials: [String: Trial] = [:]
+      var studentSeconds = 0.0
+      for job in plan.jobs {
+        let key = "\(job.arm) \(job.configuration.student) \(job.training) \(job.configuration.terms)"
+        let trial = try trials[key] ?? measure(job)
+        trials[key] = trial
+        let rounds = (job.budget.steps - 1) / job.budget.stepsPerRound + 1
+        let scored = rounds * materials.split.validation.count + materials.test.count
+        studentSeconds += Double(job.budget.steps) * trial.secondsPerStep + Double(scored) * trial.secondsPerExample
+      }
+      let bytes = memory(plan)
+      let estimate = Preflight.Estimate(
+        trainings: plan.jobs.count, steps: plan.jobs.reduce(0) { $0 + $1.budget.steps },
+        seconds: teacherSeconds + studentSeconds * slowness(plan.jobs.count), teacherSeconds: teacherSeconds,
+        memoryBytes: bytes)
+      check.result.estimate = estimate
+      report(estimate)
+    }
+  }
+
+  private func report(_ estimate: Preflight.Estimate) {
+    let available = Self.availableMemory
+    let text = "about \(Quantity.bytes(estimate.memoryBytes)) of \(Quantity.bytes(available))"
+    let advice = "set parallel=1, a smaller training.batch_size, or teacher.precompute: false"
+    if estimate.memoryBytes > available {
+      check.problem("memory", "\(text): it does not fit. Try: \(advice)")
+    } else if Double(estimate.memoryBytes) > 0.8 * Double(available) {
+      check.warn("memory", "\(text): that is tight. If it fails: \(advice)")
+    } else {
+      check.good("memory", text)
+    }
+    let teacher =
+      estimate.teacherSeconds >= 0.5 ? ", of which the teacher takes \(Quantity.seconds(estimate.teacherSeconds))" : ""
+    let each = configuration.parallel > 1 ? ", \(configuration.parallel) at a time" : ""
+    check.good(
+      "time",
+      "about \(Quantity.seconds(max(1, estimate.seconds))) for \(counted(estimate.trainings, "training")) of students"
+        + "\(each), \(counted(estimate.steps, "step")) in all\(teacher)")
+  }
+
+  // MARK: Time
+
+  /// What the number of trainings at a time makes of a second. Those that want the same processor wait for each other.
+  private func slowness(_ jobs: Int) -> Double {
+    let parallel = Double(max(1, min(configuration.parallel, jobs)))
+    let threads = Double((try? TorchRuntime.threadCount) ?? 1)
+    let cores = Double(ProcessInfo.processInfo.activeProcessorCount)
+    let crowding = models.device.kind == .cpu ? max(1, parallel * threads / cores) : parallel
+    return crowding / parallel
+  }
+
+  private func teacherSeconds() throws -> Double {
+    guard let teacher = configuration.teacher else { return 0 }
+    var seconds = 0.0
+    var perExample = models.teacherSecondsPerExample ?? 0
+    if models.trainsTeacher {
+      let job = try models.trialJob(.teacher, configuration)
+      let trial = try measure(job)
+      let rounds = (job.budget.steps - 1) / job.budget.stepsPerRound + 1
+      seconds += Double(job.budget.steps) * trial.secondsPerStep
+      seconds += Double(rounds * materials.split.validation.count + materials.test.count) * trial.secondsPerExample
+      perExample = trial.secondsPerExample
+    }
+    // The test split once, and each set of views once where its outputs are kept.
+    seconds += Double(materials.test.count) * perExample
+    var labelled: Set<String> = []
+    for (_, setting) in try configuration.resolvedSettings() {
+      let options = try models.runner.makeLoader(try models.trialJob(.distilled, setting), seed: 0).options
+      guard try models.runner.precomputes(teacher, over: options) else { continue }
+      let views = options.views ?? 1
+      if labelled.insert("\(options.augmentation.identity) \(views)").inserted {
+        seconds += Double(materials.split.train.count * views) * perExample
+      }
+    }
+    return seconds
+  }
+
+  /// Takes a few steps of a training, and scores a few examples with its student.
+  private func measure(_ job: TrainingJob) throws -> Trial {
+    let runner = models.runner
+    let seed = UInt64(bitPattern: Int64(job.seed))
+    let student = try runner.makeStudent(job, try runner.specification(of: job), seed: seed)
+    let loader = try runner.makeLoader(job, seed: seed)
+    let objective = try runner.makeObjective(job)
+    var options = job.training.trainerOptions(job.budget, seed: seed)
+    options.stepsPerRound = job.budget.steps
+    options.checkpointInterval = nil
+    options.progressInterval = 0
+    let trainer = try Trainer(
+      student: student, teacher: try objective.needsTeacher ? makeTeacher(job, loader) : nil, objective: objective,
+      optimizer: job.training.makeOptimizer(student.namedParameters + objective.adapters),
+      schedule: job.training.makeSchedule(job.budget), loader: loader, options: options)
+    let clock = ContinuousClock()
+    let start = clock.now
+    var times: [Double] = []
+    _ = try trainer.run { event in
+      guard case .progress(let progress) = event else { return .continue }
+      times.append((clock.now - start) / .seconds(1))
+      guard progress.loss.isFinite else {
+        throw RunError(
+          "the loss of \(job.name) is \(progress.loss) at step \(progress.step): lower the learning rate, or use float32")
+      }
+      let seconds = times[times.count - 1]
+      return (times.count >= 5 && seconds > 0.5) || (times.count >= 2 && seconds > 3) || times.count >= 300
+        ? .stop : .continue
+    }
+    // The first step also prepares what the others use.
+    let perStep =
+      times.count > 1 ? (times[times.count - 1] - times[0]) / Double(times.count - 1) : times.first ?? 0
+    let examples = spread(materials.split.train, count: 500)
+    let set = try materials.evaluationSet(
+      materials.train, examples: examples, device: models.device, channelsLast: job.training.channelsLast)
+    let scoring = try clock.measure { _ = try set.logits(of: student) }
+    return Trial(secondsPerStep: perStep, secondsPerExample: scoring / .seconds(1) / Double(examples.count))
+  }
+
+  /// The teacher as the training will ask it: the model itself, or something as quick as looking outputs up.
+  private func makeTeacher(_ job: TrainingJob, _ loader: DataLoader) throws -> any Teacher {
+    if let teacher = job.configuration.teacher, try models.runner.precomputes(teacher, over: loader.options) {
+      return try StandIn(classCount: materials.train.classCount, largestBatch: job.training.batchSize, device: models.device)
+    }
+    if let teachers = models.teachers { return try teachers.makeTeacher() }
+    // It is still to be trained; how long an answer takes does not depend on its weights.
+    let teacher = try ModelZoo.make(try models.runner.specification(of: try models.trialJob(.teacher, configuration)))
+    try teacher.move(to: models.device)
+    return FrozenTeacher(
+      teacher, precision: Precision(rawValue: configuration.training.precision.rawValue) ?? .float32)
+  }
+
+  /// Gives the same logits to every batch.
+  private final class StandIn: Teacher {
+    private let logits: Tensor
+
+    init(classCount: Int, largestBatch: Int, device: Device) throws {
+      logits = try Tensor.zeros([largestBatch, classCount], device: device)
+    }
+
+    func trace(_ batch: Batch, taps: [Tap]) throws -> TeacherTrace {
+      TeacherTrace(logits: try logits.sliced(0, from: 0, to: batch.count))
+    }
+  }
+
+  // MARK: Memory
+
+  /// Data, weights with gradients and what the optimizer keeps, activations, and the teacher's outputs. libtorch itself
+  /// takes some too.
+  private func memory(_ plan: RunPlan) -> Int {
+    func bytes(_ dataset: any Dataset) -> Int {
+      let size = (dataset as? ArrayDataset)?.elementType.byteCount ?? 4
+      return dataset.count * (dataset.elementCount * size + 4)
+    }
+    var total = 300_000_000 + bytes(materials.train) + bytes(materials.test)
+    let parallel = max(1, min(configuration.parallel, plan.jobs.count))
+    let input = materials.train.elementCount * 4
+    var largest = 0
+    for (setting, summary) in zip(plan.settings, models.studentSummaries) {
+      largest = max(largest, training(summary, setting.configuration.training, input: input))
+    }
+    total += parallel * largest
+    for summary in models.teacherSummaries {
+      let activations = 500 * 4 * 2 * (summary.rows.map { $0.outputShape.reduce(1, *) }.max() ?? 0)
+      total += summary.bytes + activations + (models.teachers?.device.kind == .cpu ? 0 : summary.bytes)
+    }
+    if models.trainsTeacher, let training = configuration.teacher?.training, let summary = models.teacherSummaries.first {
+      total = max(total, total - parallel * largest + self.training(summary, training, input: input))
+    }
+    guard let teacher = configuration.teacher else { return total }
+    var labelled: Set<String> = []
+    for setting in plan.settings {
+      guard let job = setting.jobs.first(where: { $0.arm == .distilled }),
+        let options = try? models.runner.makeLoader(job, seed: 0).options,
+        (try? models.runner.precomputes(teacher, over: options)) == true
+      else { continue }
+      let views = options.views ?? 1
+      guard labelled.insert("\(options.augmentation.identity) \(views)").inserted else { continue }
+      total += materials.split.train.count * views * materials.train.classCount * 4 * teacher.members.count
+    }
+    return total
+  }
+
+  private func training(_ summary: ModelSummary, _ training: Configuration.Training, input: Int) -> Int {
+    let kept =
+      switch training.optimizer.kind {
+      case .sgd: training.optimizer.momentum > 0 ? 1 : 0
+      case .adam, .adamw: training.optimizer.amsgrad ? 3 : 2
+      }
+    // Weights, gradients, the best weights so far, and what the optimizer keeps.
+    let weights = summary.bytes * (3 + kept)
+    let activations = summary.rows.reduce(0) { $0 + $1.outputShape.reduce(1, *) } * 4 * 2
+    return weights + training.batchSize * (activations + 6 * input)
+  }
+
+  /// The machine's, or what a container may use.
+  static var availableMemory: Int {
+    let physical = Int(clamping: ProcessInfo.processInfo.physicalMemory)
+    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"].compactMap { path in
+      (try? String(contentsOfFile: path, encoding: .utf8))
+        .flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+    }
+    return limits.reduce(physical) { $1 > 0 ? min($0, $1) : $0 }
+  }
+}

@@ -1,0 +1,332 @@
+import DistillData
+import DistillModels
+import Distillation
+import Foundation
+import Torch
+import TorchNN
+
+/// Whether teacher, students and terms fit the data and each other.
+final class ModelCheck {
+  let check: PreflightCheck
+  let materials: Materials
+  let device: Device
+  /// The teacher where its weights are there; nil where it is still to be trained, or could not be made.
+  private(set) var teachers: TeacherRoom?
+  /// What one input costs each member of the teacher.
+  private(set) var teacherSummaries: [ModelSummary] = []
+  /// What one input costs the student of each setting.
+  private(set) var studentSummaries: [ModelSummary] = []
+  /// The teacher's forward passes, per example.
+  private(set) var teacherSecondsPerExample: Double?
+
+  init(check: PreflightCheck, materials: Materials, device: Device) {
+    self.check = check
+    self.materials = materials
+    self.device = device
+  }
+
+  private var configuration: Configuration { check.configuration }
+
+  /// Whether the run trains the teacher first.
+  var trainsTeacher: Bool {
+    guard let teacher = configuration.teacher, teacher.training != nil, teacher.members.count == 1 else { return false }
+    return !(teacher.members[0].weights.map { FileManager.default.fileExists(atPath: $0) } ?? false)
+  }
+
+  func run(_ settings: [Configuration]) {
+    let teacherModels = checkTeacher()
+    var seen: Set<String> = []
+    for setting in settings {
+      let key = "\(setting.student)"
+      let student = check.attempt("student") { try makeStudent(setting, isFirst: seen.insert(key).inserted) }
+      check.attempt("terms") {
+        let objective = try Objective(setting.terms.map { try $0.entry() })
+        checkTaps(objective, student: student, teachers: teacherModels)
+      }
+    }
+    if let teachers { checkKnowledge(teachers, settings) }
+    for setting in settings { checkPrecomputing(setting) }
+  }
+
+  var runner: TrainingRunner {
+    TrainingRunner(
+      materials: materials, teachers: teachers, teacherTestLogits: nil, device: device, folder: check.folder,
+      observer: check.observer)
+  }
+
+  // MARK: Teacher
+
+  /// The models of the teacher, with their weights where there are some already.
+  private func checkTeacher() -> [any Layer] {
+    guard let teacher = configuration.teacher else {
+      check.warn("teacher", "there is none: the student only learns from labels")
+      return []
+    }
+    let shape = materials.train.exampleShape
+    if trainsTeacher {
+      return check.attempt("teacher") {
+        guard let model = teacher.members[0].model else {
+          throw RunError("teacher.model has to say what is to be trained")
+        }
+        let specification = try ModelZoo.resolve(
+          model.specification(inputShape: shape, classCount: materials.train.classCount))
+        let layer = try ModelZoo.make(specification)
+        let summary = try layer.summary(inputShape: shape)
+        teacherSummaries = [summary]
+        check.good("teacher", "\(describe(specification, summary)); it has no weights yet, so the run trains it first")
+        return [layer]
+      } ?? []
+    }
+    return check.attempt("teacher") {
+      let teachers = try TeacherRoom(
+        teacher, folder: check.folder, inputShape: shape, classCount: materials.train.classCount, device: device,
+        precision: Precision(rawValue: configuration.training.precision.rawValue) ?? .float32,
+        channelsLast: configuration.training.channelsLast)
+      let models = try teachers.members.map { member in
+        let model = try teachers.makeModel(member)
+        let summary = try model.summary(inputShape: shape)
+        teacherSummaries.append(summary)
+        check.good("teacher", "\(describe(member.specification, summary)); weights \(member.weights)")
+        checkDescription(of: member)
+        return model
+      }
+      self.teachers = teachers
+      return models
+    } ?? []
+  }
+
+  /// What a model folder says of how its model was trained, held against what the recipe will show it.
+  private func checkDescription(of member: TeacherRoom.Member) {
+    let folder = ModelFolder((member.weights as NSString).deletingLastPathComponent)
+    guard folder.exists, let description = try? folder.description() else { return }
+    let names = materials.train.classNames
+    if description.labels != names {
+      if description.labels.sorted() == names.sorted() {
+        check.problem(
+          "teacher",
+          "\(folder.configuration) names the classes in another order than the data: \(short(description.labels)), not "
+            + short(names))
+      } else {
+        check.warn(
+          "teacher", "its classes are called \(short(description.labels)), those of the data \(short(names))")
+      }
+    }
+    let (own, given) = (description.normalization, materials.normalization)
+    if !areAlike(own, given) {
+      check.warn(
+        "teacher",
+        "it was trained on inputs with \(describe(own)), and the recipe shows it inputs with \(describe(given)): "
+          + "set data.normalize to what it knows")
+    }
+  }
+
+  private func short(_ names: [String]) -> String { names.prefix(3).joined(separator: ", ") + (names.count > 3 ? ", …" : "") }
+
+  private func describe(_ normalization: Normalization?) -> String {
+    guard let normalization else { return "no normalization" }
+    func list(_ numbers: [Float]) -> String { numbers.prefix(3).map { String(format: "%.3f", $0) }.joined(separator: ", ") }
+    return "mean \(list(normalization.mean)) and deviation \(list(normalization.standardDeviation))"
+  }
+
+  /// The same but for what another division of the same data changes.
+  private func areAlike(_ first: Normalization?, _ second: Normalization?) -> Bool {
+    guard let first, let second else { return first == nil && second == nil }
+    func numbers(_ values: [Float], _ index: Int) -> Float { values.count == 1 ? values[0] : values[index] }
+    let counts = Set([first.mean.count, second.mean.count]).subtracting([1])
+    guard counts.count <= 1 else { return false }
+    return (0..<(counts.first ?? 1)).allSatisfy { index in
+      let deviation = numbers(first.standardDeviation, index)
+      return abs(numbers(first.mean, index) - numbers(second.mean, index)) <= 0.05 * deviation
+        && abs(deviation - numbers(second.standardDeviation, index)) <= 0.05 * deviation
+    }
+  }
+
+  // MARK: Students and terms
+
+  private func makeStudent(_ setting: Configuration, isFirst: Bool) throws -> any Layer {
+    let shape = materials.train.exampleShape
+    let specification = try setting.student.specification(inputShape: shape, classCount: materials.train.classCount)
+    let student = try ModelZoo.make(specification)
+    var start = ""
+    if let weights = setting.student.weights {
+      let source = try ModelSource(weights)
+      try student.load(try Checkpoint.read(source.weights))
+      start = "; it starts from \(source.weights)"
+    }
+    let summary = try student.summary(inputShape: shape)
+    studentSummaries.append(summary)
+    guard isFirst else { return student }
+    let cost = teacherSummaries.reduce(0) { $0 + $1.multiplyAdds }
+    guard cost > 0, summary.multiplyAdds > 0 else {
+      check.good("student", "\(describe(specification, summary))\(start)")
+      return student
+    }
+    let ratio = Double(cost) / Double(summary.multiplyAdds)
+    if ratio < 1.2 {
+      check.warn(
+        "student",
+        "\(describe(specification, summary)): \(ratio < 1 ? "more than" : "about as much as") the teacher's "
+          + "\(Quantity.count(cost)). Nothing is saved")
+    } else {
+      check.good("student", "\(describe(specification, summary)), \(Quantity.ratio(ratio)) less than the teacher\(start)")
+    }
+    return student
+  }
+
+  private func checkTaps(_ objective: Objective, student: (any Layer)?, teachers: [any Layer]) {
+    for (index, entry) in objective.entries.enumerated() {
+      do {
+        if let student { _ = try student.resolve(entry.term.studentTaps) }
+      } catch {
+        check.problem("terms", "terms[\(index)] (\(entry.term.name)) wants of the student: \(error)")
+      }
+      guard !entry.term.teacherTaps.isEmpty else { continue }
+      for teacher in teachers {
+        do {
+          _ = try teacher.resolve(entry.term.teacherTaps)
+        } catch {
+          check.problem("terms", "terms[\(index)] (\(entry.term.name)) wants of the teacher: \(error)")
+        }
+      }
+    }
+  }
+
+  private func checkPrecomputing(_ setting: Configuration) {
+    guard let teacher = setting.teacher, let job = try? trialJob(.distilled, setting) else { return }
+    check.attempt("teacher") {
+      _ = try runner.precomputes(teacher, over: try runner.makeLoader(job, seed: 0).options)
+    }
+  }
+
+  /// A training of a setting, to look at what it will do.
+  func trialJob(_ arm: TrainingJob.Arm, _ setting: Configuration) throws -> TrainingJob {
+    let training =
+      switch arm {
+      case .teacher: setting.teacher?.training ?? setting.training
+      case .alone, .distilled: setting.training
+      }
+    var count = materials.split.train.count
+    if arm != .teacher, setting.data.transfer != .all {
+      count = try materials.labelled(
+        fraction: setting.data.labels, seed: UInt64(bitPattern: Int64(setting.seeds.first ?? 0))
+      ).count
+    }
+    return try TrainingJob(
+      setting: "", arm: arm, seed: setting.seeds.first ?? 0, configuration: setting,
+      budget: Budget(training, exampleCount: count), dependencies: ["check"])
+  }
+
+  // MARK: What the teacher knows
+
+  private func checkKnowledge(_ teachers: TeacherRoom, _ settings: [Configuration]) {
+    let split = materials.split
+    let sample = spread(split.validation.isEmpty ? split.train : split.validation, count: 1_000)
+    let kind = split.validation.isEmpty ? "training" : "validation"
+    check.observer(.stage("Asking the teacher about \(sample.count) examples"))
+    check.attempt("teacher") {
+      let teacher = try teachers.makeTeacher()
+      let set = try materials.evaluationSet(
+        materials.train, examples: sample, device: device, channelsLast: configuration.training.channelsLast)
+      let clock = ContinuousClock()
+      let start = clock.now
+      let logits = try set.logits(of: teacher)
+      teacherSecondsPerExample = (clock.now - start) / .seconds(1) / Double(sample.count)
+      guard try logits.isFinite().all() else {
+        throw RunError(
+          "the teacher gives numbers that are not finite in \(configuration.training.precision.rawValue): its weights are "
+            + "damaged, or it needs training.precision: float32")
+      }
+      try checkIsSteady(teacher, sample)
+      let metrics = try Metrics(logits: logits, labels: set.labels)
+      result.teacherSample = Preflight.TeacherSample(count: sample.count, accuracy: metrics.accuracy)
+      let text = "knows \(Quantity.percent(metrics.accuracy)) of \(sample.count) \(kind) examples, asked as the run asks it"
+      let chance = 1 / Double(materials.train.classCount)
+      if metrics.accuracy < 1.5 * chance, sample.count >= 50 {
+        check.problem(
+          "teacher",
+          "\(text): that is guessing. Are the classes in its order, and data.normalize what it was trained with?")
+      } else if metrics.accuracy < 0.5 + chance / 2, sample.count >= 50 {
+        check.warn("teacher", "\(text): a student learns its mistakes too")
+      } else {
+        check.good("teacher", text)
+      }
+      try checkSmoothing(logits, set.labels, metrics)
+      try checkViews(teacher, sample, settings, plain: metrics.accuracy)
+    }
+  }
+
+  private var result: Preflight {
+    get { check.result }
+    set { check.result = newValue }
+  }
+
+  /// The same inputs twice: a teacher with dropout at work, or batch statistics that move, answers differently.
+  private func checkIsSteady(_ teacher: any Teacher, _ sample: [Int]) throws {
+    var options = DataLoader.Options(batchSize: 64)
+    options.normalization = materials.normalization
+    options.device = device
+    options.channelsLast = configuration.training.channelsLast
+    let loader = try DataLoader(dataset: materials.train, examples: Array(sample.prefix(64)), options: options)
+    let batch = try loader.batch(ids: loader.examples)
+    let first = try teacher.trace(batch).logits()
+    let again = try teacher.trace(batch).logits()
+    if try !first.equals(again).all() {
+      check.problem("teacher", "it answers the same inputs differently each time: is it in training mode?")
+    }
+  }
+
+  /// On the augmented views that it will label.
+  private func checkViews(
+    _ teacher: any Teacher, _ sample: [Int], _ settings: [Configuration], plain: Double
+  ) throws {
+    guard let setting = settings.first(where: { !$0.data.augmentation.isEmpty }) else { return }
+    let job = try trialJob(.distilled, setting)
+    let loader = try runner.makeLoader(job, seed: UInt64(bitPattern: Int64(job.seed)))
+    var correct = 0
+    for start in stride(from: 0, to: sample.count, by: 250) {
+      let ids = Array(sample[start..<min(sample.count, start + 250)])
+      let batch = try loader.batch(ids: ids)
+      let predictions: [Int] = try teacher.trace(batch).logits().argumentOfMaximum(along: 1).to(Device.cpu).array()
+      let others: [Int]? = try batch.secondLabels.map { try $0.to(Device.cpu).array() }
+      let shares: [Double]? = try batch.secondWeights.map { try $0.to(Device.cpu).doubles() }
+      for (place, id) in ids.enumerated() {
+        // Of a mixture, the class with the larger part counts.
+        let isOther = (shares?[place] ?? 0) > 0.5
+        let label = isOther ? others?[place] ?? -1 : materials.train.label(at: id)
+        correct += predictions[place] == label ? 1 : 0
+      }
+    }
+    let accuracy = Double(correct) / Double(max(1, sample.count))
+    result.teacherSample?.augmentedAccuracy = accuracy
+    let text = "knows \(Quantity.percent(accuracy)) of them after the augmentation"
+    if plain - accuracy > 0.1 {
+      check.warn("teacher", "\(text): the views that it labels are strange to it. Use a milder augmentation")
+    } else {
+      check.good("teacher", text)
+    }
+  }
+
+  /// A teacher that was trained with label smoothing is nearly equally sure of whatever it knows, and never quite sure.
+  private func checkSmoothing(_ logits: Tensor, _ labels: [Int], _ metrics: Metrics) throws {
+    let hottest = configuration.terms.compactMap { term -> Double? in
+      if case .softTargets(let temperature) = term.kind { max(temperature.from, temperature.to) } else { nil }
+    }.max()
+    guard let hottest, hottest > 2, metrics.accuracy > 0.8 else { return }
+    let predictions = try Predictions(logits)
+    let sure = labels.indices.filter { predictions.classes[$0] == labels[$0] }.map { predictions.confidences[$0] }
+      .sorted()
+    guard sure.count >= 100 else { return }
+    let (middle, high) = (sure[sure.count / 2], sure[sure.count * 9 / 10])
+    guard high < 0.985, high - middle < 0.03 else { return }
+    check.warn(
+      "teacher",
+      "it is never surer than \(Quantity.percent(high, decimals: 0)), and nearly always that sure: was it trained with "
+        + "label smoothing? Its soft targets then say little about the wrong classes at temperature "
+        + "\(Quantity.plain(hottest)); use 1 or 2, or train it without")
+  }
+
+  private func describe(_ specification: ModelSpecification, _ summary: ModelSummary) -> String {
+    "\(specification.architecture), \(Quantity.count(summary.parameters)) parameters, "
+      + "\(Quantity.count(summary.multiplyAdds)) multiply-adds for an input"
+  }
+}

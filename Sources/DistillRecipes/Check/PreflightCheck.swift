@@ -1,0 +1,232 @@
+import DistillData
+import DistillModels
+import Distillation
+import Foundation
+import Torch
+import TorchNN
+
+/// Goes through a recipe and gathers what it finds. What one check needs and an earlier one did not get is left out.
+final class PreflightCheck {
+  let configuration: Configuration
+  let folder: RunFolder
+  let observer: RunObserver
+  var result = Preflight(findings: [])
+
+  init(_ configuration: Configuration, folder: RunFolder, observer: @escaping RunObserver) {
+    self.configuration = configuration
+    self.folder = folder
+    self.observer = observer
+  }
+
+  func good(_ subject: String, _ text: String) { result.findings.append(.init(.good, subject, text)) }
+  func warn(_ subject: String, _ text: String) { result.findings.append(.init(.warning, subject, text)) }
+  func problem(_ subject: String, _ text: String) {
+    let finding = Preflight.Finding(.problem, subject, text)
+    if !result.findings.contains(finding) { result.findings.append(finding) }
+  }
+
+  /// What `body` gives; nil if it fails, which is then a problem.
+  func attempt<Value>(_ subject: String, _ body: () throws -> Value) -> Value? {
+    do { return try body() } catch {
+      problem(subject, "\(error)")
+      return nil
+    }
+  }
+
+  func run() {
+    for warning in configuration.warnings { warn("recipe", "\(warning)") }
+    guard let settings = attempt("recipe", { try configuration.resolvedSettings() }) else { return }
+    checkSettings(settings.map { ($0.name ?? "", $0.configuration) })
+    checkFolder()
+    let device = checkDevice()
+    observer(.stage("Loading \(configuration.data.dataset)"))
+    let materials = attempt("data") { try Materials(configuration.data, seed: configuration.dataSeed) }
+    guard let materials else {
+      checkFiles()
+      return
+    }
+    checkData(materials, settings.map { ($0.name ?? "", $0.configuration) })
+    // On a machine without the device, everything else can still be looked at.
+    let models = ModelCheck(check: self, materials: materials, device: device ?? .cpu)
+    models.run(settings.map(\.configuration))
+    guard !result.hasProblems, device != nil else { return }
+    observer(.stage("Timing a few steps"))
+    CostCheck(check: self, materials: materials, models: models).run()
+  }
+
+  private func checkSettings(_ settings: [(name: String, configuration: Configuration)]) {
+    let seeds = Set(configuration.seeds)
+    if seeds.count < configuration.seeds.count {
+      problem("recipe", "seeds holds a number twice: \(configuration.seeds). Each seed counts once")
+    }
+    for (name, setting) in settings {
+      // They are loaded once for all settings.
+      let shared: [(String, Bool)] = [
+        ("data.dataset", setting.data.dataset == configuration.data.dataset),
+        ("data.path", setting.data.path == configuration.data.path),
+        ("data.image_size", setting.data.imageSize == configuration.data.imageSize),
+        ("data.channels", setting.data.channels == configuration.data.channels),
+        ("data.label_column", setting.data.labelColumn == configuration.data.labelColumn),
+        ("data.validation", setting.data.validation == configuration.data.validation),
+        ("data.normalize", setting.data.normalize == configuration.data.normalize),
+        ("teacher", setting.teacher?.members == configuration.teacher?.members),
+        ("teacher.average", setting.teacher?.average == configuration.teacher?.average),
+        ("device", setting.device == configuration.device),
+      ]
+      for (key, isSame) in shared where !isSame {
+        problem(
+          "recipe",
+          "the setting '\(name)' changes \(key), which is the same for all settings of a run: write a recipe of its own")
+      }
+    }
+    let arms = configuration.compare ? "the student alone and distilled" : "the student distilled"
+    let variants = settings.count > 1 ? ", in \(settings.count) settings" : ""
+    good(
+      "recipe",
+      "'\(configuration.name)': \(arms), for \(counted(configuration.seeds.count, "seed"))\(variants)")
+  }
+
+  private func checkFolder() {
+    var place = (folder.path as NSString).expandingTildeInPath
+    let files = FileManager.default
+    var isFolder: ObjCBool = false
+    if folder.exists {
+      warn(
+        "run folder",
+        "\(folder.path) holds a run already. 'distill resume \(folder.path)' goes on with it, "
+          + "'distill run ... --overwrite' starts anew")
+      return
+    }
+    while !files.fileExists(atPath: place, isDirectory: &isFolder) {
+      let parent = (place as NSString).deletingLastPathComponent
+      place = parent.isEmpty ? "." : parent
+    }
+    if !isFolder.boolValue {
+      problem("run folder", "\(folder.path) cannot be made: \(place) is a file. Name another folder with output=...")
+    } else if !files.isWritableFile(atPath: place) {
+      problem("run folder", "\(folder.path) cannot be made: no permission to write in \(place). Name another: output=...")
+    } else {
+      good("run folder", folder.path)
+    }
+  }
+
+  private func checkDevice() -> Device? {
+    guard let device = attempt("device", { try configuration.availableDevice() }) else { return nil }
+    attempt("device") {
+      if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
+      let threads = try TorchRuntime.threadCount
+      let cores = ProcessInfo.processInfo.activeProcessorCount
+      good("device", "\(device), \(counted(threads, "thread")) for each training, libtorch \(try TorchRuntime.version)")
+      let parallel = configuration.parallel
+      if device.kind == .cpu, threads * parallel > cores {
+        warn(
+          "device",
+          "\(parallel) trainings at a time with \(counted(threads, "thread")) each want \(threads * parallel) "
+            + "processors, and there are \(cores): set threads=\(max(1, cores / parallel))")
+      }
+    }
+    return device
+  }
+
+  /// The files that the recipe names, where there is no data to hold the models against.
+  private func checkFiles() {
+    for member in configuration.teacher?.members ?? [] {
+      let isTrained = configuration.teacher?.training != nil && configuration.teacher?.members.count == 1
+      guard let weights = member.weights, !isTrained else { continue }
+      attempt("teacher") { _ = try Checkpoint.read(try ModelSource(weights).weights) }
+    }
+    if let weights = configuration.student.weights {
+      attempt("student") { _ = try Checkpoint.read(try ModelSource(weights).weights) }
+    }
+  }
+
+  // MARK: Data
+
+  private func checkData(_ materials: Materials, _ settings: [(name: String, configuration: Configuration)]) {
+    let (train, test, split) = (materials.train, materials.test, materials.split)
+    let shape = train.exampleShape.map(String.init).joined(separator: "×")
+    good(
+      "data",
+      "\(train.name): \(Quantity.integer(split.train.count)) examples to train on, "
+        + "\(Quantity.integer(split.validation.count)) to choose by, \(Quantity.integer(test.count)) to test on; "
+        + "inputs \(shape), \(train.classCount) classes")
+    if test.exampleShape != train.exampleShape {
+      problem("data", "the test examples have the shape \(test.exampleShape), those to train on \(train.exampleShape)")
+    }
+    if test.classCount != train.classCount {
+      let message = "the test examples know \(test.classCount) classes, those to train on \(train.classCount)"
+      if test.classCount > train.classCount { problem("data", message) } else { warn("data", message) }
+    }
+    if split.validation.isEmpty {
+      warn("data", "no examples are held out to choose by: the weights at the end are kept. Set data.validation: 0.1")
+    }
+    let counts = countsByClass(materials, split.train)
+    let (smallest, largest) = (counts.min() ?? 0, counts.max() ?? 0)
+    let named = counts.indices.filter { counts[$0] == 0 }.map { train.classNames[$0] }
+    if !named.isEmpty {
+      warn("data", "no example to train on belongs to \(named.prefix(5).joined(separator: ", "))")
+    } else if smallest * 10 < largest {
+      warn("data", "the classes are far from balanced: from \(smallest) to \(largest) examples. Accuracy hides the small ones")
+    } else {
+      good("data", "classes are balanced: \(smallest) to \(largest) examples of each to train on")
+    }
+    for (name, setting) in settings { checkLabels(materials, name, setting) }
+    attempt("data") {
+      for index in [0, train.count - 1] where try train.values(at: index).contains(where: { !$0.isFinite }) {
+        problem("data", "example \(index) of \(train.name) holds a value that is not a finite number")
+      }
+    }
+    if let normalization = materials.normalization {
+      attempt("data") {
+        // A loader refuses numbers that do not fit the channels.
+        var options = DataLoader.Options(batchSize: 1)
+        options.normalization = normalization
+        _ = try DataLoader(dataset: train, examples: [split.train[0]], options: options)
+      }
+    }
+  }
+
+  private func checkLabels(_ materials: Materials, _ name: String, _ setting: Configuration) {
+    let seed = UInt64(bitPattern: Int64(setting.seeds.first ?? 0))
+    guard let labelled = attempt("data", { try materials.labelled(fraction: setting.data.labels, seed: seed) }) else {
+      return
+    }
+    let prefix = name.isEmpty ? "" : "\(name): "
+    let transfer = setting.data.transfer == .all ? materials.split.train.count : labelled.count
+    if setting.training.batchSize > transfer {
+      warn(
+        "data", "\(prefix)training.batch_size is \(setting.training.batchSize), but an epoch has only \(transfer) examples")
+    }
+    guard setting.data.labels < 1 else { return }
+    let counts = countsByClass(materials, labelled)
+    let least = counts.min() ?? 0
+    let classes = materials.train.classNames
+    let rarest = counts.firstIndex(of: least).map { classes[$0] } ?? ""
+    let text = "\(prefix)\(labelled.count) labels to learn from, \(least) of the rarest class"
+    if least == 0 {
+      warn("data", "\(text): nothing is labelled \(rarest). Raise data.labels")
+    } else if least < 5 {
+      warn("data", "\(text) (\(rarest)): expect results that differ much from seed to seed")
+    } else {
+      good("data", text)
+    }
+  }
+
+  private func countsByClass(_ materials: Materials, _ examples: [Int]) -> [Int] {
+    var counts = [Int](repeating: 0, count: materials.train.classCount)
+    for example in examples {
+      let label = materials.train.label(at: example)
+      if counts.indices.contains(label) { counts[label] += 1 }
+    }
+    return counts
+  }
+}
+
+/// Such as `1 seed` or `3 seeds`.
+func counted(_ count: Int, _ word: String) -> String { "\(Quantity.integer(count)) \(word)\(count == 1 ? "" : "s")" }
+
+/// `count` of the numbers, spread evenly, so that no class is left out where they are sorted by class.
+func spread(_ numbers: [Int], count: Int) -> [Int] {
+  guard numbers.count > count, count > 0 else { return numbers }
+  return (0..<count).map { numbers[$0 * numbers.count / count] }
+}

@@ -1,0 +1,196 @@
+import DistillData
+import DistillModels
+import Distillation
+import Foundation
+import Torch
+import TorchNN
+
+/// What a model, a recipe, a file of weights or a run folder is made of.
+public struct Inspection: Encodable, Sendable {
+  public struct Model: Encodable, Sendable {
+    /// Such as student or teacher.
+    public var role: String
+    /// The folder, where it has one.
+    public var path: String?
+    public var specification: ModelSpecification
+    public var labels: [String]
+    public var summary: ModelSummary
+  }
+
+  public struct TensorRow: Encodable, Sendable {
+    public var name: String
+    public var dtype: String
+    public var shape: [Int]
+    public var bytes: Int
+  }
+
+  public struct File: Encodable, Sendable {
+    public var path: String
+    public var tensors: [TensorRow]
+    /// Numbers in all tensors.
+    public var elements: Int
+    public var bytes: Int
+    /// Texts that stand beside the tensors, as `key: value`.
+    public var metadata: [String]
+  }
+
+  public struct Training: Encodable, Sendable {
+    public enum State: String, Encodable, Sendable {
+      case done
+      case interrupted
+      case notBegun = "not begun"
+    }
+
+    public var name: String
+    public var state: State
+    /// Rounds that are over.
+    public var rounds: Int
+    /// On the test split, when it is done.
+    public var accuracy: Double?
+    /// Of the last round.
+    public var validationAccuracy: Double?
+    public var seconds: Double?
+  }
+
+  public struct Run: Encodable, Sendable {
+    public var path: String
+    public var name: String
+    public var isComplete: Bool
+    public var isInUse: Bool
+    public var trainings: [Training]
+    /// Where a whole run left them.
+    public var report: String?
+    public var metrics: String?
+  }
+
+  public var models: [Model] = []
+  public var file: File?
+  public var run: Run?
+
+  /// - Parameter path: a model folder, a run folder, a recipe, or a safetensors file
+  /// - Throws: `RunError` and others that say why it is none of these.
+  public init(_ path: String) throws {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+      throw RunError("\(path) does not exist: name a model folder, a run folder, a recipe or a safetensors file")
+    }
+    let kind = (path as NSString).pathExtension.lowercased()
+    if isFolder.boolValue {
+      if ModelFolder(path).exists {
+        models = [try Self.model(path, role: "model")]
+      } else if RunFolder(path).exists {
+        run = try Self.run(RunFolder(path))
+        for (role, folder) in [("teacher", RunFolder(path).teacher), ("student", RunFolder(path).student)]
+        where ModelFolder(folder).exists {
+          models.append(try Self.model(folder, role: role))
+        }
+      } else {
+        throw RunError("\(path) is no model folder (config.json is missing) and no run folder (recipe.yaml is missing)")
+      }
+    } else if kind == "yaml" || kind == "yml" {
+      models = try Self.models(of: try Configuration.load(path: path))
+    } else {
+      file = try Self.file(path)
+    }
+  }
+
+  private static func model(_ path: String, role: String) throws -> Model {
+    let named = try NamedModel(path)
+    let specification = try ModelZoo.resolve(named.description.model)
+    return Model(
+      role: role, path: path, specification: specification, labels: named.description.labels,
+      summary: try named.model.summary(inputShape: specification.inputShape))
+  }
+
+  private static func models(of configuration: Configuration) throws -> [Model] {
+    let materials = try Materials(configuration.data, seed: configuration.dataSeed)
+    let (shape, classes) = (materials.train.exampleShape, materials.train.classCount)
+    func model(_ role: String, _ specification: ModelSpecification) throws -> Model {
+      let resolved = try ModelZoo.resolve(specification)
+      return Model(
+        role: role, path: nil, specification: resolved, labels: materials.train.classNames,
+        summary: try ModelZoo.make(resolved).summary(inputShape: shape))
+    }
+    var models: [Model] = []
+    let members = configuration.teacher?.members ?? []
+    for (index, member) in members.enumerated() {
+      let given = member.model?.specification(inputShape: shape, classCount: classes)
+      guard let specification = try given ?? ModelSource(member.weights).specification else { continue }
+      models.append(try model(members.count > 1 ? "teacher \(index + 1)" : "teacher", specification))
+    }
+    var seen: [ModelSpecification] = []
+    for (name, setting) in try configuration.resolvedSettings() {
+      let specification = try setting.student.specification(inputShape: shape, classCount: classes)
+      guard !seen.contains(specification) else { continue }
+      models.append(try model(seen.isEmpty ? "student" : "student, \(name ?? "")", specification))
+      seen.append(specification)
+    }
+    return models
+  }
+
+  private static func file(_ path: String) throws -> File {
+    let checkpoint = try Checkpoint.read(path)
+    let rows = checkpoint.tensors.map {
+      TensorRow(
+        name: $0.name, dtype: "\($0.tensor.dtype)", shape: $0.tensor.shape,
+        bytes: $0.tensor.count * $0.tensor.dtype.byteCount)
+    }
+    return File(
+      path: path, tensors: rows, elements: checkpoint.tensors.reduce(0) { $0 + $1.tensor.count },
+      bytes: rows.reduce(0) { $0 + $1.bytes },
+      metadata: checkpoint.metadata.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" })
+  }
+
+  // MARK: Runs
+
+  private static func run(_ folder: RunFolder) throws -> Run {
+    let configuration = try Configuration.load(path: folder.recipe)
+    let files = FileManager.default
+    let isComplete = files.fileExists(atPath: folder.metrics)
+    return Run(
+      path: folder.path, name: configuration.name, isComplete: isComplete, isInUse: isInUse(folder),
+      trainings: trainings(configuration, folder),
+      report: files.fileExists(atPath: folder.report) ? folder.report : nil,
+      metrics: isComplete ? folder.metrics : nil)
+  }
+
+  private static func isInUse(_ folder: RunFolder) -> Bool {
+    let descriptor = open("\(folder.path)/.lock", O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    return flock(descriptor, LOCK_SH | LOCK_NB) != 0
+  }
+
+  /// Those of the plan, where data and teacher are there to make one; otherwise those that have a folder.
+  private static func trainings(_ configuration: Configuration, _ folder: RunFolder) -> [Training] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/jobs"))?.sorted() ?? []
+    let planned = (try? plan(configuration, folder))?.jobs ?? []
+    var trainings = names.filter { name in !planned.contains { $0.folderName == name } && name.hasPrefix("teacher-") }
+      .map { training("teacher", folder.job($0)) }
+    trainings +=
+      planned.isEmpty
+      ? names.filter { !$0.hasPrefix("teacher-") }.map { training($0, folder.job($0)) }
+      : planned.map { training($0.name, folder.job($0.folderName)) }
+    return trainings
+  }
+
+  private static func plan(_ configuration: Configuration, _ folder: RunFolder) throws -> RunPlan {
+    let materials = try Materials(configuration.data, seed: configuration.dataSeed)
+    let teachers = try configuration.teacher.map {
+      try TeacherRoom(
+        $0, folder: folder, inputShape: materials.train.exampleShape, classCount: materials.train.classCount,
+        device: .cpu, precision: .float32, channelsLast: false)
+    }
+    return try RunPlan(configuration, materials: materials, teacherHashes: teachers?.hashes() ?? [])
+  }
+
+  private static func training(_ name: String, _ place: JobFolder) -> Training {
+    let rounds = EventLog(path: place.events).rounds()
+    let done = FileManager.default.contents(atPath: place.result)
+      .flatMap { try? JSONDecoder().decode(TrainingResult.self, from: $0) }
+    let hasBegun = FileManager.default.fileExists(atPath: place.path)
+    return Training(
+      name: name, state: done != nil ? .done : hasBegun ? .interrupted : .notBegun, rounds: rounds.count,
+      accuracy: done?.test.accuracy, validationAccuracy: rounds.last?.validation?.accuracy, seconds: done?.seconds)
+  }
+}

@@ -1,0 +1,78 @@
+import DistillData
+import DistillModels
+import Distillation
+import Foundation
+import Torch
+
+/// How well a model does on a data set.
+public struct ModelEvaluation: Encodable, Sendable {
+  public struct ClassRow: Encodable, Sendable {
+    public var name: String
+    public var precision: Double
+    public var recall: Double
+    public var f1: Double
+    public var count: Int
+  }
+
+  /// The model folder.
+  public var model: String
+  public var dataset: String
+  public var split: DataChoice.Split
+  public var examples: Int
+  /// Against the labels, and where there is a teacher, against what that says.
+  public var scores: MetricsFile.Scores
+  public var classes: [ClassRow]
+  /// How often an example of the class of the row was called the class of the column.
+  public var confusion: [[Int]]
+  public var teacher: String?
+  public var teacherScores: MetricsFile.Scores?
+  public var notices: [String]
+
+  /// - Parameters:
+  ///   - model: a model folder, or a run folder for its student
+  ///   - teacher: another one, to say how far the model agrees with it
+  ///   - topK: for the accuracy among the most probable classes
+  /// - Throws: `RunError`, `DataError` and others that say what does not fit.
+  public init(model path: String, on choice: DataChoice, teacher teacherPath: String? = nil, topK: Int = 5) throws {
+    guard topK >= 1 else { throw RunError("--top is a number of classes from 1 on, not \(topK)") }
+    let named = try NamedModel(path)
+    let teacher = try teacherPath.map { try NamedModel($0) }
+    let data = try choice.load(for: named)
+    if let teacher {
+      guard teacher.description.model.inputShape == named.description.model.inputShape,
+        teacher.description.model.classCount == named.description.model.classCount
+      else {
+        throw RunError(
+          "the teacher in \(teacher.folder.path) takes \(teacher.description.model.inputShape) and knows "
+            + "\(teacher.description.model.classCount) classes, the model \(named.description.model.inputShape) and "
+            + "\(named.description.model.classCount): they cannot be compared")
+      }
+    }
+    let logits = try Self.logits(named, data)
+    let teacherLogits = try teacher.map { try Self.logits($0, data) }
+    let labels = data.examples.map { data.dataset.label(at: $0) }
+    let metrics = try Metrics(logits: logits, labels: labels, teacherLogits: teacherLogits, topK: topK)
+    self.model = named.folder.path
+    dataset = data.dataset.name
+    split = choice.split
+    examples = data.examples.count
+    scores = MetricsFile.Scores(metrics.scores)
+    classes = zip(named.description.labels, metrics.perClass).map {
+      ClassRow(name: $0, precision: $1.precision, recall: $1.recall, f1: $1.f1, count: $1.count)
+    }
+    confusion = metrics.confusion
+    self.teacher = teacher?.folder.path
+    teacherScores = try teacherLogits.map {
+      MetricsFile.Scores(try Metrics(logits: $0, labels: labels, topK: topK).scores)
+    }
+    notices = data.notices
+    if metrics.count < labels.count {
+      notices.append("\(labels.count - metrics.count) of \(labels.count) examples have no label and do not count")
+    }
+  }
+
+  private static func logits(_ named: NamedModel, _ data: DataChoice.Loaded) throws -> Tensor {
+    try EvaluationSet(data.dataset, examples: data.examples, normalization: named.description.normalization)
+      .logits(of: named.model)
+  }
+}

@@ -1,0 +1,22 @@
+import Foundation
+import Torch
+
+/// Writes a file that a person will go on with.
+public enum NewFile {
+  /// - Parameter force: replaces a file that is there already
+  /// - Throws: `RunError` when there is one, or the folder is not there; `FileError` when it cannot be written.
+  public static func write(_ text: String, to path: String, force: Bool) throws {
+    var isFolder: ObjCBool = false
+    if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) {
+      guard !isFolder.boolValue else { throw RunError("\(path) is a folder: name a file, such as \(path)/recipe.yaml") }
+      guard force else { throw RunError("\(path) is there already: name another file, or replace it with --force") }
+    }
+    let folder = (path as NSString).deletingLastPathComponent
+    if !folder.isEmpty {
+      guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
+        throw RunError("\(path) cannot be written: there is no folder \(folder). Make it first")
+      }
+    }
+    try AtomicFile.write(Data(text.utf8), to: path)
+  }
+}

@@ -1,0 +1,95 @@
+import ArgumentParser
+import DistillRecipes
+import Foundation
+
+struct ExplainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "explain",
+    abstract: "Show the dark knowledge: what the teacher says beside the true class.",
+    discussion: """
+      A label only says "this is a 3". A teacher also says "and a little like an 8": that is what a student learns from it.
+      The higher the temperature, the more of it can be seen. Shown are test examples with the teacher's probabilities at
+      several temperatures beside the student's, and which classes the teacher finds alike. Without a wish, examples are
+      chosen about which the teacher hesitates, or the student differs.
+
+        distill explain runs/digits
+        distill explain runs/digits --class 3 --count 2
+        distill explain runs/digits --examples 3,17 --temperatures 1,4
+      """)
+
+  @Argument(help: "A run folder, or a recipe whose run is done.", completion: .file())
+  var path: String
+
+  @Option(help: "Test examples by number, with commas between them.")
+  var examples: String?
+
+  @Option(name: .customLong("class"), help: "Choose examples of this class.")
+  var className: String?
+
+  @Option(help: "So many examples are chosen.")
+  var count = 4
+
+  @Option(help: "The temperatures at which the teacher is asked.")
+  var temperatures = "1,2,4,8"
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    let choice = Explanation.Choice(
+      examples: try examples.map { try NumberList.integers($0, option: "--examples") } ?? [], className: className,
+      count: count)
+    let result = try Explanation(
+      path, choice: choice, temperatures: try NumberList.numbers(temperatures, option: "--temperatures"))
+    if output.json { try output.printJSON(result) } else { show(result, output.results) }
+  }
+
+  private func show(_ result: Explanation, _ terminal: Terminal) {
+    let student = result.studentAccuracy.map { ", the student \(Quantity.percent($0))" } ?? ""
+    terminal.line(
+      "The teacher knows \(Quantity.percent(result.teacherAccuracy))\(student) of \(Quantity.integer(result.sampleCount)) "
+        + "test examples of \(Terminal.plain(result.dataset)).")
+    for example in result.examples {
+      terminal.line()
+      let label = example.label.map { ": \(Terminal.plain($0))" } ?? ""
+      terminal.line(terminal.styled("Example \(example.number)\(label)", .bold))
+      for line in beside(TextPicture.lines(example.picture, terminal), opinions(example, terminal)) {
+        terminal.line(line)
+      }
+    }
+    let shown = result.similarities.first { $0.temperature == 4 } ?? result.similarities.last
+    guard let shown else { return }
+    terminal.line()
+    terminal.line(terminal.styled("What the teacher finds alike, at temperature \(Quantity.plain(shown.temperature))", .bold))
+    var table = TextTable([.init("class"), .init("most like it")])
+    for kin in shown.classes {
+      let nearest = kin.nearest.map { "\($0.name) \(Quantity.percent($0.probability, decimals: 1))" }
+      table.add([kin.name, nearest.joined(separator: ", ")])
+    }
+    terminal.write(table.text(for: terminal))
+  }
+
+  /// The opinions as lines: a head for each, and its classes with bars.
+  private func opinions(_ example: Explanation.Example, _ terminal: Terminal) -> [String] {
+    let names = example.opinions.flatMap { $0.shares.map { TextWidth.of(Terminal.plain($0.name)) } }
+    let width = min(20, names.max() ?? 0)
+    return example.opinions.flatMap { opinion -> [String] in
+      let head =
+        opinion.model == "teacher" ? "teacher, T = \(Quantity.plain(opinion.temperature))" : opinion.model
+      let rows = opinion.shares.prefix(3).map { share in
+        let name = Paragraph.padded(TextWidth.shortened(Terminal.plain(share.name), to: width), to: width)
+        let bar = Paragraph.padded(TextPicture.bar(share.probability, width: 24, terminal), to: 24)
+        let colour: Terminal.Style = share.name == example.label ? .green : .yellow
+        return "  \(name)  \(terminal.styled(bar, colour)) \(Quantity.percent(share.probability, decimals: 1))"
+      }
+      return [terminal.styled(head, opinion.model == "teacher" ? .cyan : .blue)] + rows
+    }
+  }
+
+  private func beside(_ left: [String], _ right: [String]) -> [String] {
+    guard let width = left.map({ TextWidth.of($0) }).max() else { return right }
+    return (0..<max(left.count, right.count)).map { row in
+      let first = Paragraph.padded(row < left.count ? left[row] : "", to: width)
+      return "  \(first)   \(row < right.count ? right[row] : "")"
+    }
+  }
+}
