@@ -17,7 +17,8 @@ extension OutputOptions {
     guard terminal.canRedraw, !terminal.isQuiet else { return { _ in } }
     return { event in
       guard case .stage(let name) = event else { return }
-      terminal.write("\r\u{1B}[K" + terminal.styled(Terminal.plain(name), .dim) + (terminal.usesUnicode ? " …" : " ..."))
+      terminal.write(
+        "\r\u{1B}[K" + terminal.styled(Terminal.plain(name), .dim) + (terminal.usesUnicode ? " …" : " ..."))
     }
   }
 

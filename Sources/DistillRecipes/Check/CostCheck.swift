@@ -130,7 +130,8 @@ final class CostCheck {
       times.append((clock.now - start) / .seconds(1))
       guard progress.loss.isFinite else {
         throw RunError(
-          "the loss of \(job.name) is \(progress.loss) at step \(progress.step): lower the learning rate, or use float32")
+          "the loss of \(job.name) is \(progress.loss) at step \(progress.step): lower the learning rate, or use float32"
+        )
       }
       let seconds = times[times.count - 1]
       return (times.count >= 5 && seconds > 0.5) || (times.count >= 2 && seconds > 3) || times.count >= 300
@@ -149,7 +150,8 @@ final class CostCheck {
   /// The teacher as the training will ask it: the model itself, or something as quick as looking outputs up.
   private func makeTeacher(_ job: TrainingJob, _ loader: DataLoader) throws -> any Teacher {
     if let teacher = job.configuration.teacher, try models.runner.precomputes(teacher, over: loader.options) {
-      return try StandIn(classCount: materials.train.classCount, largestBatch: job.training.batchSize, device: models.device)
+      return try StandIn(
+        classCount: materials.train.classCount, largestBatch: job.training.batchSize, device: models.device)
     }
     if let teachers = models.teachers { return try teachers.makeTeacher() }
     // It is still to be trained; how long an answer takes does not depend on its weights.
@@ -193,7 +195,8 @@ final class CostCheck {
       let activations = 500 * 4 * 2 * (summary.rows.map { $0.outputShape.reduce(1, *) }.max() ?? 0)
       total += summary.bytes + activations + (models.teachers?.device.kind == .cpu ? 0 : summary.bytes)
     }
-    if models.trainsTeacher, let training = configuration.teacher?.training, let summary = models.teacherSummaries.first {
+    if models.trainsTeacher, let training = configuration.teacher?.training, let summary = models.teacherSummaries.first
+    {
       total = max(total, total - parallel * largest + self.training(summary, training, input: input))
     }
     guard let teacher = configuration.teacher else { return total }

@@ -120,11 +120,15 @@ final class ModelCheck {
     }
   }
 
-  private func short(_ names: [String]) -> String { names.prefix(3).joined(separator: ", ") + (names.count > 3 ? ", …" : "") }
+  private func short(_ names: [String]) -> String {
+    names.prefix(3).joined(separator: ", ") + (names.count > 3 ? ", …" : "")
+  }
 
   private func describe(_ normalization: Normalization?) -> String {
     guard let normalization else { return "no normalization" }
-    func list(_ numbers: [Float]) -> String { numbers.prefix(3).map { String(format: "%.3f", $0) }.joined(separator: ", ") }
+    func list(_ numbers: [Float]) -> String {
+      numbers.prefix(3).map { String(format: "%.3f", $0) }.joined(separator: ", ")
+    }
     return "mean \(list(normalization.mean)) and deviation \(list(normalization.standardDeviation))"
   }
 
@@ -168,7 +172,8 @@ final class ModelCheck {
         "\(describe(specification, summary)): \(ratio < 1 ? "more than" : "about as much as") the teacher's "
           + "\(Quantity.count(cost)). Nothing is saved")
     } else {
-      check.good("student", "\(describe(specification, summary)), \(Quantity.ratio(ratio)) less than the teacher\(start)")
+      check.good(
+        "student", "\(describe(specification, summary)), \(Quantity.ratio(ratio)) less than the teacher\(start)")
     }
     return student
   }
@@ -239,7 +244,8 @@ final class ModelCheck {
       try checkIsSteady(teacher, sample)
       let metrics = try Metrics(logits: logits, labels: set.labels)
       result.teacherSample = Preflight.TeacherSample(count: sample.count, accuracy: metrics.accuracy)
-      let text = "knows \(Quantity.percent(metrics.accuracy)) of \(sample.count) \(kind) examples, asked as the run asks it"
+      let text =
+        "knows \(Quantity.percent(metrics.accuracy)) of \(sample.count) \(kind) examples, asked as the run asks it"
       let chance = 1 / Double(materials.train.classCount)
       if metrics.accuracy < 1.5 * chance, sample.count >= 50 {
         check.problem(

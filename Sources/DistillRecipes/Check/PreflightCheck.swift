@@ -76,7 +76,8 @@ final class PreflightCheck {
       for (key, isSame) in shared where !isSame {
         problem(
           "recipe",
-          "the setting '\(name)' changes \(key), which is the same for all settings of a run: write a recipe of its own")
+          "the setting '\(name)' changes \(key), which is the same for all settings of a run: write a recipe of its own"
+        )
       }
     }
     let arms = configuration.compare ? "the student alone and distilled" : "the student distilled"
@@ -104,7 +105,8 @@ final class PreflightCheck {
     if !isFolder.boolValue {
       problem("run folder", "\(folder.path) cannot be made: \(place) is a file. Name another folder with output=...")
     } else if !files.isWritableFile(atPath: place) {
-      problem("run folder", "\(folder.path) cannot be made: no permission to write in \(place). Name another: output=...")
+      problem(
+        "run folder", "\(folder.path) cannot be made: no permission to write in \(place). Name another: output=...")
     } else {
       good("run folder", folder.path)
     }
@@ -119,10 +121,11 @@ final class PreflightCheck {
       good("device", "\(device), \(counted(threads, "thread")) for each training, libtorch \(try TorchRuntime.version)")
       let parallel = configuration.parallel
       if device.kind == .cpu, threads * parallel > cores {
+        let advice = parallel > cores ? "parallel=\(cores) threads=1" : "threads=\(max(1, cores / parallel))"
         warn(
           "device",
-          "\(parallel) trainings at a time with \(counted(threads, "thread")) each want \(threads * parallel) "
-            + "processors, and there are \(cores): set threads=\(max(1, cores / parallel))")
+          "\(counted(parallel, "training")) at a time with \(counted(threads, "thread")) each want "
+            + "\(threads * parallel) processors, and there are \(cores): set \(advice)")
       }
     }
     return device
@@ -166,7 +169,9 @@ final class PreflightCheck {
     if !named.isEmpty {
       warn("data", "no example to train on belongs to \(named.prefix(5).joined(separator: ", "))")
     } else if smallest * 10 < largest {
-      warn("data", "the classes are far from balanced: from \(smallest) to \(largest) examples. Accuracy hides the small ones")
+      warn(
+        "data",
+        "the classes are far from balanced: from \(smallest) to \(largest) examples. Accuracy hides the small ones")
     } else {
       good("data", "classes are balanced: \(smallest) to \(largest) examples of each to train on")
     }
@@ -195,7 +200,8 @@ final class PreflightCheck {
     let transfer = setting.data.transfer == .all ? materials.split.train.count : labelled.count
     if setting.training.batchSize > transfer {
       warn(
-        "data", "\(prefix)training.batch_size is \(setting.training.batchSize), but an epoch has only \(transfer) examples")
+        "data",
+        "\(prefix)training.batch_size is \(setting.training.batchSize), but an epoch has only \(transfer) examples")
     }
     guard setting.data.labels < 1 else { return }
     let counts = countsByClass(materials, labelled)

@@ -83,7 +83,8 @@ public struct Explanation: Encodable, Sendable {
     let materials = try Materials(configuration.data, seed: configuration.dataSeed)
     let names = materials.train.classNames
     let wanted = try Self.numbers(choice, materials)
-    let isTrained = ModelFolder(folder.teacher).exists
+    let isTrained =
+      ModelFolder(folder.teacher).exists
       || teacher.members.allSatisfy { $0.weights.map { FileManager.default.fileExists(atPath: $0) } ?? false }
     guard isTrained else {
       throw RunError("the teacher has no weights yet: train it with 'distill run' or 'distill train' first")

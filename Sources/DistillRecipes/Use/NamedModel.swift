@@ -29,7 +29,8 @@ struct NamedModel {
     if !isFolder.boolValue {
       guard folder.exists, (path as NSString).lastPathComponent == "model.safetensors" else {
         throw RunError(
-          "\(path) is not a model: name a folder with model.safetensors and config.json, or a run folder for its student")
+          "\(path) is not a model: name a folder with model.safetensors and config.json, or a run folder for its student"
+        )
       }
       return folder
     }
@@ -98,7 +99,8 @@ public struct DataChoice: Sendable, Equatable {
       if data.classNames.sorted() == model.labels.sorted() {
         throw RunError("\(data.name) has the classes of the model in another order: see \(named.folder.configuration)")
       }
-      loaded.notices.append("the classes of \(data.name) have other names than the model's; their order is taken as it is")
+      loaded.notices.append(
+        "the classes of \(data.name) have other names than the model's; their order is taken as it is")
     }
     return loaded
   }

@@ -38,7 +38,8 @@ public enum PackageFiles {
   /// The script that gets data sets.
   public static func datasetScript() throws -> String {
     guard let root = packageFolder, FileManager.default.isExecutableFile(atPath: "\(root)/scripts/datasets") else {
-      throw RunError("the script that gets data sets is not there: run scripts/datasets in the folder of Distill's sources")
+      throw RunError(
+        "the script that gets data sets is not there: run scripts/datasets in the folder of Distill's sources")
     }
     return "\(root)/scripts/datasets"
   }

@@ -7,30 +7,30 @@ struct CheckCommand: ParsableCommand {
     commandName: "check",
     abstract: "Say what is wrong with a recipe, and what it will cost, before any time is spent.",
     discussion: """
-      Everything is looked at, and all problems are named at once: the recipe itself, the data, the device, whether teacher
-      and student fit the data and each other, whether the teacher's weights load and what it knows of a sample, asked just
-      as the run will ask it. Then a few steps of each training are taken, to say how long all of them last and how much
+      Everything is looked at, and all problems are named at once: the recipe itself, the data, the device, whether teacher \
+      and student fit the data and each other, whether the teacher's weights load and what it knows of a sample, asked just \
+      as the run will ask it. Then a few steps of each training are taken, to say how long all of them last and how much \
       memory they need. Nothing is written.
 
         distill check recipe.yaml
         distill check recipe.yaml student.model.hidden=[8] training.epochs=100
 
-      A line begins with ✓ where all is well, ! where a second look is due, and ✗ where the run would fail. Exit code 2
+      A line begins with ✓ where all is well, ! where a second look is due, and ✗ where the run would fail. Exit code 2 \
       if there is such a line, 0 otherwise. With --quiet only the ! and ✗ lines are printed.
       """)
 
   @OptionGroup var recipe: RecipeOptions
-  @OptionGroup var output: OutputOptions
+  @OptionGroup var talk: OutputOptions
 
-  @Option(name: .shortAndLong, help: "The run folder that the recipe is meant for.")
+  @Option(name: [.customShort("o"), .customLong("output")], help: "The run folder that the recipe is meant for.")
   var folder: String?
 
   func run() throws {
     let (path, overrides) = recipe.fileAndOverrides
-    let preflight = Preflight.of(path: path, overrides: overrides, folder: folder, observer: output.progress())
-    output.endProgress()
-    if output.json {
-      try output.printJSON(preflight)
+    let preflight = Preflight.of(path: path, overrides: overrides, folder: folder, observer: talk.progress())
+    talk.endProgress()
+    if talk.json {
+      try talk.printJSON(preflight)
     } else {
       show(preflight)
     }
@@ -38,8 +38,8 @@ struct CheckCommand: ParsableCommand {
   }
 
   private func show(_ preflight: Preflight) {
-    let terminal = output.results
-    let shown = preflight.findings.filter { !output.quiet || $0.mark != .good }
+    let terminal = talk.results
+    let shown = preflight.findings.filter { !talk.quiet || $0.mark != .good }
     let width = (shown.map { TextWidth.of($0.subject) }.max() ?? 0) + 2
     for finding in shown {
       let mark = Self.mark(finding.mark, terminal)
@@ -48,7 +48,7 @@ struct CheckCommand: ParsableCommand {
         .map { Terminal.plain(String($0)) }.joined(separator: "\n")
       terminal.line("\(mark) \(subject)" + Paragraph.hanging(text, indent: width + 2, in: terminal))
     }
-    guard !output.quiet else { return }
+    guard !talk.quiet else { return }
     let problems = preflight.findings.count { $0.mark == .problem }
     let warnings = preflight.findings.count { $0.mark == .warning }
     terminal.line()

@@ -26,7 +26,7 @@ struct EvaluateCommand: ParsableCommand {
     commandName: "evaluate",
     abstract: "Score a model on a data set: accuracy, calibration, every class, what is mistaken for what.",
     discussion: """
-      A model is named by its folder (model.safetensors and config.json), or by a run folder, which stands for its student.
+      A model is named by its folder (model.safetensors and config.json), or by a run folder, which stands for its student. \
       With --teacher it also says how often the two agree, and how far their probabilities are apart.
 
         distill evaluate runs/digits

@@ -7,9 +7,9 @@ struct ExplainCommand: ParsableCommand {
     commandName: "explain",
     abstract: "Show the dark knowledge: what the teacher says beside the true class.",
     discussion: """
-      A label only says "this is a 3". A teacher also says "and a little like an 8": that is what a student learns from it.
-      The higher the temperature, the more of it can be seen. Shown are test examples with the teacher's probabilities at
-      several temperatures beside the student's, and which classes the teacher finds alike. Without a wish, examples are
+      A label only says "this is a 3". A teacher also says "and a little like an 8": that is what a student learns from it. \
+      The higher the temperature, the more of it can be seen. Shown are test examples with the teacher's probabilities at \
+      several temperatures beside the student's, and which classes the teacher finds alike. Without a wish, examples are \
       chosen about which the teacher hesitates, or the student differs.
 
         distill explain runs/digits
@@ -59,7 +59,8 @@ struct ExplainCommand: ParsableCommand {
     let shown = result.similarities.first { $0.temperature == 4 } ?? result.similarities.last
     guard let shown else { return }
     terminal.line()
-    terminal.line(terminal.styled("What the teacher finds alike, at temperature \(Quantity.plain(shown.temperature))", .bold))
+    terminal.line(
+      terminal.styled("What the teacher finds alike, at temperature \(Quantity.plain(shown.temperature))", .bold))
     var table = TextTable([.init("class"), .init("most like it")])
     for kin in shown.classes {
       let nearest = kin.nearest.map { "\($0.name) \(Quantity.percent($0.probability, decimals: 1))" }

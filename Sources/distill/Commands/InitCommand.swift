@@ -7,7 +7,7 @@ struct InitCommand: ParsableCommand {
     commandName: "init",
     abstract: "Write a recipe to start from, with every key explained.",
     discussion: """
-      The recipe works as it is: it distills a network that reads handwritten digits, which come with the program, in a
+      The recipe works as it is: it distills a network that reads handwritten digits, which come with the program, in a \
       minute or two. Change it bit by bit into your own. A file that is there already is not touched.
 
         distill init

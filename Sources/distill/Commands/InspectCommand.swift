@@ -9,7 +9,7 @@ struct InspectCommand: ParsableCommand {
     commandName: "inspect",
     abstract: "Show what a model, a recipe, a file of weights or a run folder is made of.",
     discussion: """
-      A model folder or a recipe gives the layers with their shapes, parameters and multiply-adds for one input; a
+      A model folder or a recipe gives the layers with their shapes, parameters and multiply-adds for one input; a \
       safetensors file gives its tensors; a run folder which of its trainings are done, and what they scored.
 
         distill inspect recipe.yaml

@@ -7,7 +7,7 @@ struct PredictCommand: ParsableCommand {
     commandName: "predict",
     abstract: "Say what a model sees in pictures.",
     discussion: """
-      Pictures are PNG or JPEG files of any size; they are brought to the size and the colours that the model knows. A file
+      Pictures are PNG or JPEG files of any size; they are brought to the size and the colours that the model knows. A file \
       that cannot be read is named, and the others are still looked at; the exit code is then 2.
 
         distill predict runs/digits photo.png

@@ -7,7 +7,7 @@ struct RecipesCommand: ParsableCommand {
     commandName: "recipes",
     abstract: "Recipes that come with the program.",
     discussion: """
-      They are there to be read and copied. They are found beside the program or in its sources; DISTILL_RECIPES names
+      They are there to be read and copied. They are found beside the program or in its sources; DISTILL_RECIPES names \
       another folder.
 
         distill recipes list
@@ -35,7 +35,9 @@ struct RecipesCommand: ParsableCommand {
           terminal.styled(Paragraph.padded(Terminal.plain(recipe.name), to: width), .bold)
             + Paragraph.hanging(Terminal.plain(recipe.summary), indent: width, in: terminal))
       }
-      if !output.quiet { terminal.line("\nRead one: distill recipes show NAME. Start from it: distill recipes copy NAME") }
+      if !output.quiet {
+        terminal.line("\nRead one: distill recipes show NAME. Start from it: distill recipes copy NAME")
+      }
     }
   }
 

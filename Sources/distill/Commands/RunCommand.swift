@@ -8,8 +8,8 @@ struct RunCommand: ParsableCommand {
     commandName: "run",
     abstract: "Do what a recipe says: train the student alone and distilled, compare, write the report.",
     discussion: """
-      The run folder (runs/NAME unless the recipe or --output says otherwise) gets metrics.json, report.html, the student
-      as a model folder, and everything needed to go on after an interruption: Ctrl-C ends cleanly, and
+      The run folder (runs/NAME unless the recipe or --output says otherwise) gets metrics.json, report.html, the student \
+      as a model folder, and everything needed to go on after an interruption: Ctrl-C ends cleanly, and \
       `distill resume` goes on.
 
         distill run recipe.yaml
@@ -64,7 +64,7 @@ struct TrainCommand: ParsableCommand {
     commandName: "train",
     abstract: "Train a recipe's teacher on labels, and nothing else.",
     discussion: """
-      The recipe's teacher.model and teacher.training say what and how. The model folder is RUN-FOLDER/teacher; a student
+      The recipe's teacher.model and teacher.training say what and how. The model folder is RUN-FOLDER/teacher; a student \
       finds it with teacher: {weights: RUN-FOLDER/teacher}.
 
         distill train recipe.yaml --output runs/teacher
