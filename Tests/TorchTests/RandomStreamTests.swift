@@ -74,6 +74,40 @@ struct RandomStreamTests {
     }
   }
 
+  @Test(arguments: [0.01, 0.2, 0.5, 0.9], [DType.float32, .bfloat16, .float64])
+  func dropoutDropsItsShare(probability: Double, dtype: DType) throws {
+    try withRandomStream(try RandomStream(seed: 5)) {
+      let count = 200_003  // no multiple of four
+      let values = try Tensor.ones([count], dtype: dtype).dropout(probability).doubles()
+      let share = Double(values.count { $0 == 0 }) / Double(count)
+      assertClose(share, probability, absolute: 5 * (probability * (1 - probability) / Double(count)).squareRoot())
+      for value in Set(values) where value != 0 {
+        assertClose(value, 1 / (1 - probability), relative: dtype == .bfloat16 ? 4e-3 : 1e-3)
+      }
+      #expect(Set(values).count == 2)
+      // Neighbours do not depend on each other.
+      let pairs = zip(values, values.dropFirst()).count { $0 == 0 && $1 == 0 }
+      let square = probability * probability
+      assertClose(Double(pairs) / Double(count), square, absolute: 8 * (square / Double(count)).squareRoot())
+    }
+  }
+
+  @Test func dropoutKeepsLayoutAndGradient() throws {
+    try withRandomStream(try RandomStream(seed: 6)) {
+      let image = try Tensor.full([2, 3, 4, 5], 2).contiguous(.channelsLast).requireGradient()
+      let dropped = try image.dropout(0.5)
+      #expect(dropped.strides == image.strides && dropped.shape == image.shape)
+      try dropped.sum().backward()
+      try assertClose(#require(image.gradient) * 2, dropped, "the gradient passes where the value did")
+      #expect(try Set(dropped.doubles()) == [0, 4])
+      #expect(try Tensor.zeros([0, 3]).dropout(0.5).shape == [0, 3])
+      #expect(try Tensor.ones([], dtype: .float32).dropout(0.5).shape == [])
+    }
+    for wrong in [-0.1, 1.1, .nan] {
+      #expect(throws: TorchError.self) { try Tensor.ones([1]).dropout(wrong) }
+    }
+  }
+
   @Test func aRandomSourceIsItsSeedAndItsKeys() {
     func numbers(_ source: RandomSource) -> [UInt64] {
       var source = source

@@ -2,6 +2,9 @@ extension Operator {
   fileprivate static let uniform = Operator("aten::uniform_")
   fileprivate static let normal = Operator("aten::normal_")
   fileprivate static let bernoulli = Operator("aten::bernoulli_", overload: "float")
+  fileprivate static let random = Operator("aten::random_", overload: "from")
+  fileprivate static let viewAsType = Operator("aten::view", overload: "dtype")
+  fileprivate static let greaterOrEqual = Operator("aten::ge", overload: "Scalar")
 }
 
 // Each draws from the stream in force, see `withRandomStream`.
@@ -27,15 +30,41 @@ extension Tensor {
     return self
   }
 
-  /// While training, zeroes each element with the given probability and scales the others so that the mean stays.
+  /// Zeroes each element with the given probability and scales the others so that the mean stays.
+  ///
+  /// On the CPU the probability is rounded to a multiple of 2⁻¹⁶ (and the scale goes by the rounded one): sixteen random
+  /// bits for each element are drawn several times as fast as numbers are.
   ///
   /// ## Reference
   /// Srivastava et al.: Dropout. JMLR 2014.
   public func dropout(_ probability: Double) throws -> Tensor {
+    guard (0...1).contains(probability) else {
+      throw TorchError(operation: "dropout", message: "a probability lies between 0 and 1; \(probability) does not")
+    }
     guard probability > 0 else { return self }
     guard probability < 1 else { return try self * 0 }
-    let mask = try emptyLike().drawBernoulli(1 - probability)
-    try mask.multiply(by: 1 / (1 - probability))
-    return try self * mask
+    return try self * dropoutMask(probability)
+  }
+
+  /// 0 where an element is dropped, elsewhere the scale; of this tensor's shape, type and layout.
+  private func dropoutMask(_ probability: Double) throws -> Tensor {
+    guard device == .cpu else {
+      let mask = try emptyLike().drawBernoulli(1 - probability)
+      try mask.multiply(by: 1 / (1 - probability))
+      return mask
+    }
+    let dropped = min(Int((probability * 65536).rounded()), 65535)
+    let count = count
+    let drawn = try Tensor.empty([(count + 3) / 4], dtype: .int64)
+    _ = try Dispatcher.call(.random, drawn, Int.min, Int?.none, RandomStream.current)
+    let bits = try Dispatcher.call(.viewAsType, drawn, DType.int16).sliced(0, from: 0, to: count)
+    let isKept = try Dispatcher.call(.greaterOrEqual, bits, Int(Int16.min) + dropped)
+    let mask = try isKept.to(dtype)
+    try mask.multiply(by: 65536 / Double(65536 - dropped))
+    let shape = shape
+    if shape.count == 4 && !isContiguous && strides[1] == 1 {
+      return try mask.reshaped([shape[0], shape[2], shape[3], shape[1]]).permuted([0, 3, 1, 2])
+    }
+    return try mask.reshaped(shape)
   }
 }
