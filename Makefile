@@ -3,7 +3,7 @@
 DATA ?= fashion-mnist
 SWIFT_SOURCES = Package.swift Sources Tests $(wildcard Examples)
 
-.PHONY: help demo test build bench teacher format lint clean
+.PHONY: help demo test build bench teacher fixtures format lint clean
 
 help:
 	@echo "make demo               train a small student alone and distilled, and compare them (DATA=digits: no network)"
@@ -11,6 +11,7 @@ help:
 	@echo "make build              build the command: .build/release/distill"
 	@echo "make bench              measure our speed beside others'"
 	@echo "make teacher            train the teacher of the demo again"
+	@echo "make fixtures           compute the reference numbers of the tests again, with PyTorch"
 	@echo "make format             format the Swift sources"
 	@echo "make lint               check their format"
 	@echo "make clean              delete what was built; libtorch/, data/ and runs/ stay"
@@ -37,6 +38,9 @@ teacher: build
 	@scripts/datasets fashion-mnist
 	@echo "==> Training the teacher of the demo"
 	@.build/release/distill train Recipes/teacher-fashion-mnist.yaml --save-to Models/fashion-mnist-resnet9 --half
+
+fixtures:
+	@scripts/fixtures/run
 
 format:
 	@echo "==> Formatting $(SWIFT_SOURCES)"

@@ -48,6 +48,7 @@ let package = Package(
       name: "distill-bench",
       dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation"],
       path: "Benchmarks/Sources/distill-bench"),
+    .executableTarget(name: "distill-in-swift", dependencies: ["Distillation"], path: "Examples/DistillInSwift"),
     .target(name: "TestSupport", dependencies: ["Torch", "TorchNN", "DistillData"], path: "Tests/TestSupport"),
     .testTarget(name: "TorchTests", dependencies: ["Torch", "TestSupport"]),
     .testTarget(name: "TorchNNTests", dependencies: ["Torch", "TorchNN", "TestSupport"]),
@@ -57,6 +58,7 @@ let package = Package(
     .testTarget(name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "DistillModels"]),
     .testTarget(name: "DistillRecipesTests", dependencies: ["DistillRecipes", "DistillModels"]),
     .testTarget(name: "distillTests", dependencies: ["distill", "DistillRecipes"]),
+    .testTarget(name: "DocumentationTests", dependencies: ["DistillRecipes", "distill", "distill-in-swift"]),
     .testTarget(
       name: "DistillDataTests", dependencies: ["DistillData", "Torch", "CPNG", "CTurboJPEG", "CZlib"]),
   ],

@@ -1,0 +1,92 @@
+import Foundation
+import Testing
+
+/// The arrows between the targets, as `ARCHITECTURE.md` shows them: who may import whom.
+@Suite struct ImportArrowTests {
+  /// The modules of this package that each target may import. What a target builds on, it may import as well.
+  static let allowed: [String: Set<String>] = [
+    "Torch": ["CTorch"],
+    "TorchNN": ["Torch"],
+    "TorchOptim": ["TorchNN", "Torch"],
+    "DistillData": ["Torch", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"],
+    "DistillModels": ["TorchNN", "Torch"],
+    "Distillation": ["TorchOptim", "DistillData", "TorchNN", "Torch"],
+    "DistillRecipes": ["Distillation", "DistillModels", "TorchOptim", "DistillData", "TorchNN", "Torch", "Yams"],
+    "distill": [
+      "DistillRecipes", "Distillation", "DistillModels", "TorchOptim", "DistillData", "TorchNN", "Torch",
+      "ArgumentParser",
+    ],
+  ]
+
+  /// What comes with Swift and the system.
+  static let system: Set<String> = [
+    "Foundation", "FoundationNetworking", "FoundationEssentials", "Dispatch", "Synchronization", "Glibc", "Musl",
+    "Darwin", "Swift", "os",
+  ]
+
+  /// The modules that a source imports: `@testable import struct Torch.Tensor` imports Torch.
+  static func imports(of source: String) -> Set<String> {
+    Set(
+      source.split(separator: "\n").compactMap { line in
+        let words = line.split(whereSeparator: \.isWhitespace)
+        guard let place = words.firstIndex(of: "import"), place + 1 < words.count,
+          words[..<place].allSatisfy({ $0.hasPrefix("@") || ["public", "package", "internal", "private"].contains($0) })
+        else { return nil }
+        let kinds = ["struct", "class", "enum", "protocol", "func", "var", "let", "typealias"]
+        let name = kinds.contains(String(words[place + 1])) ? words.dropFirst(place + 2).first : words[place + 1]
+        return name.map { String($0.prefix { $0 != "." && $0 != ";" }) }
+      })
+  }
+
+  @Test(arguments: allowed.keys.sorted())
+  func importsOnlyDownwards(_ target: String) throws {
+    let allowed = try #require(Self.allowed[target]).union(Self.system)
+    let sources = try Package.files(in: "Sources/\(target)", ending: ".swift")
+    #expect(!sources.isEmpty)
+    for source in sources {
+      let wrong = Self.imports(of: try Package.text(source)).subtracting(allowed)
+      #expect(wrong.isEmpty, "\(source) imports \(wrong.sorted().joined(separator: ", "))")
+    }
+  }
+
+  /// A target that this table does not know must be put into it.
+  @Test func everyTargetHasItsArrows() throws {
+    let folders = try FileManager.default.contentsOfDirectory(atPath: "\(Package.root)/Sources")
+    let withoutSwift: Set = ["CTorch", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"]
+    #expect(Set(folders).subtracting(withoutSwift) == Set(Self.allowed.keys))
+  }
+
+  /// No target reaches, over others, one that must know nothing of it.
+  @Test func modelsLayersAndDataKnowNothingOfDistillation() throws {
+    for target in ["Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels"] {
+      var reached: Set<String> = []
+      var open = [target]
+      while let next = open.popLast() {
+        for module in Self.allowed[next] ?? [] where reached.insert(module).inserted { open.append(module) }
+      }
+      #expect(reached.isDisjoint(with: ["Distillation", "DistillRecipes", "distill", target]))
+    }
+  }
+
+  /// The bridge is the one place that sees libtorch's headers.
+  @Test func onlyTheBridgeSeesLibtorchsHeaders() throws {
+    for ending in [".h", ".c", ".cpp"] {
+      for file in try Package.files(in: "Sources", ending: ending) where !file.hasPrefix("Sources/CTorch/bridge/") {
+        let text = try Package.text(file)
+        #expect(!text.contains("#include <ATen") && !text.contains("#include <torch"), "\(file)")
+      }
+    }
+  }
+
+  @Test func importLinesAreUnderstood() {
+    let source = """
+      import Foundation
+      @testable import Torch
+      @_exported import TorchNN
+      internal import struct CTorch.ct_value
+      // import Nothing
+      let text = "an import statement"
+      """
+    #expect(Self.imports(of: source) == ["Foundation", "Torch", "TorchNN", "CTorch"])
+  }
+}
