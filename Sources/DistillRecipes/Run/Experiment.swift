@@ -28,6 +28,7 @@ public final class Experiment: Sendable {
   @discardableResult
   public func run() throws -> ReportData {
     let start = ContinuousClock.now
+    try configuration.checkSettings()
     let lock = try folder.lock()
     defer { withExtendedLifetime(lock) {} }
     try AtomicFile.write(Data(configuration.yaml.utf8), to: folder.recipe)
@@ -124,7 +125,8 @@ public final class Experiment: Sendable {
       try TeacherRoom(
         $0, folder: folder, inputShape: materials.train.exampleShape, classCount: materials.train.classCount,
         device: device, precision: Precision(rawValue: configuration.training.precision.rawValue) ?? .float32,
-        channelsLast: configuration.training.channelsLast)
+        channelsLast: configuration.training.channelsLast,
+        labellingThreads: configuration.threads.map { $0 * configuration.parallel })
     }
   }
 

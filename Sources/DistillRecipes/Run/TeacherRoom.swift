@@ -21,13 +21,15 @@ final class TeacherRoom: Sendable {
   private let precision: Precision
   private let channelsLast: Bool
   let device: Device
+  /// While the teacher labels, the trainings that wait for it leave their threads to it; nil: the program's choice.
+  private let labellingThreads: Int?
   /// The outputs that were computed, by what they were computed on.
   private let shared = Mutex<[String: SharedTeacher]>([:])
 
   /// - Throws: `RunError`, `ModelError`: what is missing, or does not fit the data.
   init(
     _ teacher: Configuration.Teacher, folder: RunFolder, inputShape: [Int], classCount: Int, device: Device,
-    precision: Precision, channelsLast: Bool
+    precision: Precision, channelsLast: Bool, labellingThreads: Int? = nil
   ) throws {
     members = try teacher.members.map { member in
       try Self.resolve(member, trainedIn: ModelFolder(folder.teacher), inputShape: inputShape, classCount: classCount)
@@ -36,6 +38,7 @@ final class TeacherRoom: Sendable {
     self.device = device
     self.precision = precision
     self.channelsLast = channelsLast
+    self.labellingThreads = labellingThreads
   }
 
   private static func resolve(
@@ -80,6 +83,9 @@ final class TeacherRoom: Sendable {
     let key = "\(try loader.inputIdentity); \(views) views; \(loader.examples.count) examples"
     return try shared.withLock { known in
       if let found = known[key] { return found.teacher }
+      let threads = try TorchRuntime.threadCount
+      if let labellingThreads { try TorchRuntime.setThreadCount(labellingThreads) }
+      defer { try? TorchRuntime.setThreadCount(threads) }
       observer(.stage("Labelling \(loader.examples.count * views) inputs with the teacher"))
       let teacher = try PrecomputedTeacher(computing: makeTeacher(), over: loader, views: views) { done in
         observer(.fraction(done))
