@@ -2,26 +2,32 @@ import CTorch
 
 /// The opened bridge to libtorch. Everything in this module reaches libtorch through it.
 enum Bridge {
-  /// The bridge's functions, opened at first use; or why they cannot be had.
+  /// The bridge's functions, opened at first use; nil when they cannot be had, for `reason`.
   // Written once, before it can be read, and never changed.
-  nonisolated(unsafe) private static let loaded: Result<UnsafePointer<ct_functions>, TorchError> = {
+  nonisolated(unsafe) static let table: UnsafePointer<ct_functions>? = {
     var message: UnsafePointer<CChar>?
-    guard let functions = ct_load(&message) else {
-      let reason = message.map { String(cString: $0) } ?? "libtorch cannot be opened"
-      return .failure(TorchError(operation: "libtorch", message: reason))
-    }
-    return .success(functions)
+    return ct_load(&message)
+  }()
+
+  private static let reason: TorchError = {
+    var message: UnsafePointer<CChar>?
+    _ = ct_load(&message)  // Tried once; it tells again why it failed.
+    return TorchError(
+      operation: "libtorch", message: message.map { String(cString: $0) } ?? "libtorch cannot be opened")
   }()
 
   static var functions: ct_functions {
-    @inline(__always) get throws { try loaded.get().pointee }
+    @inline(__always) get throws {
+      guard let table else { throw reason }
+      return table.pointee
+    }
   }
 
   /// The functions, where a tensor exists and the bridge is therefore open.
   static var opened: ct_functions {
     @inline(__always) get {
-      guard case .success(let functions) = loaded else { preconditionFailure("libtorch is not open") }
-      return functions.pointee
+      guard let table else { preconditionFailure("libtorch is not open") }
+      return table.pointee
     }
   }
 

@@ -3,21 +3,27 @@ import CTorch
 /// One of libtorch's operators, looked up by its schema name the first time that it is used.
 struct Operator: @unchecked Sendable {
   let name: String
-  private let handle: Result<ct_operator_ref, TorchError>
+  private let handle: ct_operator_ref?
+  private let failure: TorchError?
 
   init(_ name: String, overload: String = "") {
     self.name = name
-    self.handle = Result {
+    do {
       var found: ct_operator_ref?
       try Bridge.call(name) { $0.operator_find(name, overload, &found, $1) }
-      return try Bridge.given(found, by: name)
-    }.mapError { error in
-      error as? TorchError ?? TorchError(operation: name, message: "\(error)")
+      handle = try Bridge.given(found, by: name)
+      failure = nil
+    } catch {
+      handle = nil
+      failure = error as? TorchError ?? TorchError(operation: name, message: "\(error)")
     }
   }
 
   fileprivate var reference: ct_operator_ref {
-    @inline(__always) get throws { try handle.get() }
+    @inline(__always) get throws {
+      if let handle { return handle }
+      throw failure ?? TorchError(operation: name, message: "there is no such operator")
+    }
   }
 }
 
@@ -28,7 +34,8 @@ protocol OperatorArgument {
 
 /// The arguments of one call, laid out on the stack; lists that do not fit there are on the heap until the call ends.
 struct ArgumentFrame {
-  static let valueCapacity = 40
+  /// With the results' room not more than the 1,024 bytes that Swift keeps on the stack whatever the size of the stack.
+  static let valueCapacity = 24
   static let numberCapacity = 48
 
   fileprivate let values: UnsafeMutableBufferPointer<ct_value>
@@ -186,6 +193,51 @@ enum Dispatcher {
     try invoke(op, repeat each arguments) { results in
       try tensor(results.first ?? ct_value(), op) ?? missing(op)
     }
+  }
+
+  // The most frequent calls, spelled out without the general machinery.
+
+  /// Calls an operator that takes one tensor and gives one.
+  static func call(_ op: Operator, _ tensor: Tensor) throws -> Tensor {
+    try callSmall(op, value(tensor), ct_value(), count: 1, tensors: (tensor, nil))
+  }
+
+  /// Calls an operator that takes two tensors and gives one.
+  static func call(_ op: Operator, _ first: Tensor, _ second: Tensor) throws -> Tensor {
+    try callSmall(op, value(first), value(second), count: 2, tensors: (first, second))
+  }
+
+  /// Calls an operator that takes a tensor and a number and gives a tensor.
+  static func call(_ op: Operator, _ tensor: Tensor, _ number: Double) throws -> Tensor {
+    let second = ct_value(tag: CT_DOUBLE, integer: 0, real: number, pointer: nil)
+    return try callSmall(op, value(tensor), second, count: 2, tensors: (tensor, nil))
+  }
+
+  @inline(__always)
+  private static func value(_ tensor: Tensor) -> ct_value {
+    ct_value(tag: CT_TENSOR, integer: 0, real: 0, pointer: UnsafeRawPointer(tensor.reference))
+  }
+
+  @inline(__always)
+  private static func callSmall(
+    _ op: Operator, _ first: ct_value, _ second: ct_value, count: Int32, tensors: (Tensor, Tensor?)
+  ) throws -> Tensor {
+    guard let table = Bridge.table else { return try missing(op) }
+    let reference = try op.reference
+    var arguments = (first, second)
+    var result = ct_value()
+    var resultCount: Int32 = 0
+    var message: UnsafeMutablePointer<CChar>?
+    let status = withUnsafePointer(to: &arguments) {
+      UnsafeRawPointer($0).withMemoryRebound(to: ct_value.self, capacity: 2) {
+        table.pointee.operator_call(reference, $0, count, &result, 1, &resultCount, &message)
+      }
+    }
+    withExtendedLifetime(tensors) {}
+    guard status == 0 else {
+      throw Bridge.error(op.name, message, table.pointee, [tensors.0, tensors.1].compactMap(\.self))
+    }
+    return try tensor(result, op) ?? missing(op)
   }
 
   /// Calls an operator that gives several values, and returns the tensors among them; nil where a value is none.

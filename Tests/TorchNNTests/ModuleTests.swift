@@ -273,7 +273,7 @@ struct ErrorPathTests {
     }
     let error = try #require(throws: TorchError.self) { try model(.zeros([2, 4])) }
     #expect(error.modulePath == "1.1")
-    #expect(error.description.hasPrefix("in 1.1: aten::linear"))
+    #expect(error.description.hasPrefix("in 1.1: distill::linear"))
     let inner = try #require(throws: TorchError.self) { try Linear(4, 3)(.zeros([2, 5])) }
     #expect(inner.modulePath == "Linear", "alone it has no path, only a kind")
     #expect(try #require(throws: TorchError.self) { try Tensor.zeros([2]).item() }.modulePath.isEmpty)

@@ -161,13 +161,14 @@ void copy_list(const std::vector<Element>& elements, ct_tag tag, ct_value& out) 
   out.pointer = memory;
 }
 
-void give_back(const c10::IValue& value, ct_value& out) {
+void give_back(c10::IValue&& value, ct_value& out) {
   out = ct_value{};
   if (value.isNone()) {
     out.tag = CT_NONE;
   } else if (value.isTensor()) {
-    out.tag = value.toTensor().defined() ? CT_TENSOR : CT_NONE;
-    out.pointer = value.toTensor().defined() ? own(value.toTensor()) : nullptr;
+    at::Tensor result = std::move(value).toTensor();
+    out.tag = result.defined() ? CT_TENSOR : CT_NONE;
+    out.pointer = result.defined() ? own(std::move(result)) : nullptr;
   } else if (value.isInt()) {
     out.tag = CT_INT;
     out.integer = value.toInt();
@@ -200,34 +201,53 @@ c10::Device device(int32_t type, int32_t index) {
 
 // Operators
 
+/// An operator with what every call needs to know of its schema.
+struct Operator {
+  c10::OperatorHandle handle;
+  const std::vector<c10::Argument>& parameters;
+};
+
 int operator_find(const char* name, const char* overload, ct_operator_ref* out, char** error) {
   return guarded(error, [&] {
     auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(name, overload);
-    *out = reinterpret_cast<ct_operator_ref>(new c10::OperatorHandle(handle));
+    *out = reinterpret_cast<ct_operator_ref>(new Operator{handle, handle.schema().arguments()});
   });
 }
 
 int operator_call(ct_operator_ref op, const ct_value* arguments, int32_t argument_count, ct_value* results,
                   int32_t result_capacity, int32_t* result_count, char** error) {
   return guarded(error, [&] {
-    const auto& handle = *reinterpret_cast<const c10::OperatorHandle*>(op);
-    const auto& parameters = handle.schema().arguments();
+    const auto& [handle, parameters] = *reinterpret_cast<const Operator*>(op);
     TORCH_CHECK(static_cast<size_t>(argument_count) <= parameters.size(), "takes ", parameters.size(),
                 " arguments, not ", argument_count);
-    torch::jit::Stack stack;
-    stack.reserve(std::max(parameters.size(), static_cast<size_t>(result_capacity)));
+    // The memory of the last call on this thread; taken, so that a call within a call has its own.
+    static thread_local torch::jit::Stack spare;
+    torch::jit::Stack stack = std::move(spare);
+    stack.clear();
     for (size_t i = 0; i < parameters.size(); i++) {
-      if (i < static_cast<size_t>(argument_count) && arguments[i].tag != CT_DEFAULT) {
+      const bool given = i < static_cast<size_t>(argument_count) && arguments[i].tag != CT_DEFAULT;
+      if (given && arguments[i].tag == CT_TENSOR && parameters[i].type()->kind() == c10::TypeKind::TensorType) {
+        stack.emplace_back(tensor(reinterpret_cast<ct_tensor_ref>(const_cast<void*>(arguments[i].pointer))));
+      } else if (given) {
         stack.push_back(convert(arguments[i], parameters[i].type(), parameters[i]));
       } else {
-        TORCH_CHECK(parameters[i].default_value(), "argument '", parameters[i].name(), "' is missing");
-        stack.push_back(*parameters[i].default_value());
+        const auto& standard = parameters[i].default_value();
+        TORCH_CHECK(standard, "argument '", parameters[i].name(), "' is missing");
+        stack.push_back(*standard);
       }
     }
-    handle.callBoxed(stack);
+    if (at::GradMode::is_enabled()) {
+      handle.callBoxed(stack);
+    } else {
+      // Nothing is recorded, so the kernels that would record need not be asked.
+      at::AutoDispatchBelowAutograd unrecorded;
+      handle.callBoxed(stack);
+    }
     TORCH_CHECK(stack.size() <= static_cast<size_t>(result_capacity), "gave ", stack.size(), " results");
     *result_count = static_cast<int32_t>(stack.size());
-    for (size_t i = 0; i < stack.size(); i++) give_back(stack[i], results[i]);
+    for (size_t i = 0; i < stack.size(); i++) give_back(std::move(stack[i]), results[i]);
+    stack.clear();
+    spare = std::move(stack);
   });
 }
 

@@ -1,6 +1,6 @@
 extension Operator {
   fileprivate static let matmul = Operator("aten::matmul")
-  fileprivate static let linear = Operator("aten::linear")
+  fileprivate static let linear = Operator("distill::linear")
   fileprivate static let attention = Operator("aten::scaled_dot_product_attention")
 }
 
