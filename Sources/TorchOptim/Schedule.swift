@@ -91,24 +91,6 @@ public struct OneCycle: Sendable, Equatable {
   }
 }
 
-/// How a number such as a temperature or a weight changes over a run. The first step has the first value, the last step
-/// the last.
-public enum ValueSchedule: Sendable, Equatable {
-  case constant(Double)
-  case linear(from: Double, to: Double)
-  case cosine(from: Double, to: Double)
-
-  /// The value at `step`, counted from 0, of `totalSteps`; after the end it stays.
-  public func value(step: Int, of totalSteps: Int) -> Double {
-    let progress = totalSteps > 1 ? min(1, max(0, Double(step) / Double(totalSteps - 1))) : 0
-    switch self {
-    case .constant(let value): return value
-    case .linear(let from, let to): return progress == 1 ? to : from + (to - from) * progress
-    case .cosine(let from, let to): return TorchOptim.cosine(from: from, to: to, progress)
-    }
-  }
-}
-
 /// Half a cosine: `start` at progress 0, `end` at progress 1.
 private func cosine(from start: Double, to end: Double, _ progress: Double) -> Double {
   end + (start - end) * (1 + cos(.pi * progress)) / 2

@@ -64,17 +64,4 @@ import TorchOptim
     }
     #expect(Schedule.cosine(minimum: 0.25).factor(step: 99, of: 10) == 0.25)
   }
-
-  @Test func valuesGoFromTheFirstToTheLast() {
-    #expect(ValueSchedule.constant(4).value(step: 7, of: 10) == 4)
-    let linear = ValueSchedule.linear(from: 8, to: 2)
-    #expect((0..<4).map { linear.value(step: $0, of: 4) } == [8, 6, 4, 2])
-    #expect(linear.value(step: 9, of: 4) == 2)
-    #expect(linear.value(step: -1, of: 4) == 8)
-    #expect(linear.value(step: 0, of: 1) == 8)
-    let cosine = ValueSchedule.cosine(from: 0, to: 1)
-    let values = (0..<5).map { cosine.value(step: $0, of: 5) }
-    let expected = [0, 0.1464466094, 0.5, 0.8535533906, 1]
-    #expect(zip(values, expected).allSatisfy { abs($0 - $1) < 1e-9 })
-  }
 }
