@@ -58,6 +58,8 @@ let package = Package(
     .testTarget(name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "DistillModels"]),
     .testTarget(name: "DistillRecipesTests", dependencies: ["DistillRecipes", "DistillModels"]),
     .testTarget(name: "distillTests", dependencies: ["distill", "DistillRecipes"]),
+    // They run the binary, which this dependency builds.
+    .testTarget(name: "DistillCommandTests", dependencies: [.target(name: "distill"), "DistillRecipes"]),
     .testTarget(name: "DocumentationTests", dependencies: ["DistillRecipes", "distill", "distill-in-swift"]),
     .testTarget(
       name: "DistillDataTests", dependencies: ["DistillData", "Torch", "CPNG", "CTurboJPEG", "CZlib"]),

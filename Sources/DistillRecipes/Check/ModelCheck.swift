@@ -323,10 +323,10 @@ final class ModelCheck {
       .sorted()
     guard sure.count >= 100 else { return }
     let (middle, high) = (sure[sure.count / 2], sure[sure.count * 9 / 10])
-    guard high < 0.985, high - middle < 0.03 else { return }
+    guard high < 0.975, high - middle < 0.1 else { return }
     check.warn(
       "teacher",
-      "it is never surer than \(Quantity.percent(high, decimals: 0)), and nearly always that sure: was it trained with "
+      "where it is right it is hardly ever surer than \(Quantity.percent(high, decimals: 0)): was it trained with "
         + "label smoothing? Its soft targets then say little about the wrong classes at temperature "
         + "\(Quantity.plain(hottest)); use 1 or 2, or train it without")
   }

@@ -55,31 +55,7 @@ final class PreflightCheck {
   }
 
   private func checkSettings(_ settings: [(name: String, configuration: Configuration)]) {
-    let seeds = Set(configuration.seeds)
-    if seeds.count < configuration.seeds.count {
-      problem("recipe", "seeds holds a number twice: \(configuration.seeds). Each seed counts once")
-    }
-    for (name, setting) in settings {
-      // They are loaded once for all settings.
-      let shared: [(String, Bool)] = [
-        ("data.dataset", setting.data.dataset == configuration.data.dataset),
-        ("data.path", setting.data.path == configuration.data.path),
-        ("data.image_size", setting.data.imageSize == configuration.data.imageSize),
-        ("data.channels", setting.data.channels == configuration.data.channels),
-        ("data.label_column", setting.data.labelColumn == configuration.data.labelColumn),
-        ("data.validation", setting.data.validation == configuration.data.validation),
-        ("data.normalize", setting.data.normalize == configuration.data.normalize),
-        ("teacher", setting.teacher?.members == configuration.teacher?.members),
-        ("teacher.average", setting.teacher?.average == configuration.teacher?.average),
-        ("device", setting.device == configuration.device),
-      ]
-      for (key, isSame) in shared where !isSame {
-        problem(
-          "recipe",
-          "the setting '\(name)' changes \(key), which is the same for all settings of a run: write a recipe of its own"
-        )
-      }
-    }
+    for text in configuration.problemsOfSettings(settings) { problem("recipe", text) }
     let arms = configuration.compare ? "the student alone and distilled" : "the student distilled"
     let variants = settings.count > 1 ? ", in \(settings.count) settings" : ""
     good(
@@ -225,6 +201,35 @@ final class PreflightCheck {
       if counts.indices.contains(label) { counts[label] += 1 }
     }
     return counts
+  }
+}
+
+extension Configuration {
+  /// What settings change although all of them share it.
+  func problemsOfSettings(_ settings: [(name: String, configuration: Configuration)]) -> [String] {
+    settings.flatMap { name, setting in
+      let shared: [(String, Bool)] = [
+        ("data.dataset", setting.data.dataset == data.dataset),
+        ("data.path", setting.data.path == data.path),
+        ("data.image_size", setting.data.imageSize == data.imageSize),
+        ("data.channels", setting.data.channels == data.channels),
+        ("data.label_column", setting.data.labelColumn == data.labelColumn),
+        ("data.validation", setting.data.validation == data.validation),
+        ("data.normalize", setting.data.normalize == data.normalize),
+        ("teacher", setting.teacher?.members == teacher?.members),
+        ("teacher.average", setting.teacher?.average == teacher?.average),
+        ("seeds", setting.seeds == seeds), ("device", setting.device == device),
+      ]
+      return shared.filter { !$0.1 }.map {
+        "the setting '\(name)' changes \($0.0), which is the same for all settings of a run: write a recipe of its own"
+      }
+    }
+  }
+
+  /// - Throws: `RunError` when a setting changes what all of them share.
+  func checkSettings() throws {
+    let problems = problemsOfSettings(try resolvedSettings().map { ($0.name ?? "", $0.configuration) })
+    guard problems.isEmpty else { throw RunError(problems.joined(separator: "\n")) }
   }
 }
 

@@ -9,6 +9,12 @@ public enum Interruption {
 
   /// From now on the first SIGINT or SIGTERM asks for a clean end; a second one ends the process at once.
   public static func listen() {
+    // A program that starts this one may have blocked them, and that is inherited.
+    var numbers = sigset_t()
+    sigemptyset(&numbers)
+    sigaddset(&numbers, SIGINT)
+    sigaddset(&numbers, SIGTERM)
+    pthread_sigmask(SIG_UNBLOCK, &numbers, nil)
     for number in [SIGINT, SIGTERM] {
       signal(number) { number in
         if Interruption.requested.exchange(true, ordering: .relaxed) {

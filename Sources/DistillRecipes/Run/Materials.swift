@@ -15,7 +15,9 @@ struct Materials: Sendable {
   init(_ configuration: Configuration.Data, seed: UInt64) throws {
     (train, test) = try Self.load(configuration)
     guard train.classCount >= 2 else {
-      throw RunError("\(train.name) has \(train.classCount) classes; at least two are needed to tell examples apart")
+      throw RunError(
+        "\(train.name) has \(train.classCount == 1 ? "1 class" : "no classes"); at least two are needed to tell examples "
+          + "apart")
     }
     let (validation, training) = try Splits.stratified(
       dataset: train, count: configuration.validation.count(of: train.count), seed: seed)

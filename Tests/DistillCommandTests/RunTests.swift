@@ -1,0 +1,263 @@
+import Foundation
+import Testing
+
+@Suite("run, resume and train")
+struct RunTests {
+  @Test("A run leaves everything that people look for, and machines can read")
+  func endToEnd() throws {
+    let folder = try Sample.folder()
+    let run = "\(folder)/runs/sample"
+    for file in [
+      "recipe.yaml", "manifest.json", "metrics.json", "report.html", "student/model.safetensors", "student/config.json",
+      "student/README.md", "teacher/model.safetensors",
+    ] {
+      #expect(FileManager.default.fileExists(atPath: "\(run)/\(file)"), "\(file)")
+    }
+    let metrics = try #require(try JSONSerialization.jsonObject(with: read("\(run)/metrics.json")) as? [String: Any])
+    let teacher = try #require(metrics["teacher"] as? [String: Any])
+    #expect(try #require(teacher["accuracy"] as? Double) > 0.9)
+    #expect(metrics["gain"] is [String: Any])
+  }
+
+  @Test("--json prints the numbers and nothing else; --quiet prints no progress")
+  func machines() throws {
+    try Sample.withTeacher { folder in
+      let json = try Command.run(["run", "--json", "--output", "a"], in: folder)
+      #expect(json.code == 0)
+      #expect(json.errors.isEmpty)
+      #expect(try json.object()["schema"] as? Int == 1)
+      let quiet = try Command.run(["run", "--quiet", "--output", "b"], in: folder)
+      #expect(quiet.code == 0)
+      #expect(quiet.errors.isEmpty)
+      let train = try Command.run(
+        [
+          "train", "--json", "--output", "c", "teacher.training={epochs: 2}",
+          "teacher.weights=new", "teacher.model={architecture: mlp, hidden: [8]}",
+        ], in: folder)
+      #expect(train.code == 0, "\(train.everything)")
+      #expect(try train.object()["path"] is String)
+    }
+  }
+
+  @Test("A folder that holds a run is not touched")
+  func existing() throws {
+    let folder = try Sample.folder()
+    let before = try contents(of: "\(folder)/runs/sample")
+    let outcome = try Command.run(["run", "recipe.yaml"], in: folder)
+    #expect(outcome.code == 2)
+    #expect(outcome.errors.contains("distill resume runs/sample"))
+    #expect(try contents(of: "\(folder)/runs/sample") == before)
+  }
+
+  @Test("A run that is whole is not done again")
+  func whole() throws {
+    try Sample.withTeacher { folder in
+      #expect(try Command.run(["run", "--output", "r"], in: folder).code == 0)
+      let before = try contents(of: "\(folder)/r")
+      let again = try Command.run(["resume", "r"], in: folder)
+      #expect(again.code == 0)
+      let after = try contents(of: "\(folder)/r")
+      for (name, data) in before where name.hasPrefix("jobs/") || name.hasPrefix("student/") {
+        #expect(after[name] == data, "\(name)")
+      }
+    }
+  }
+
+  @Test("A run folder that another process works in is left to it")
+  func inUse() throws {
+    try Sample.withTeacher { folder in
+      #expect(try Command.run(["run", "--output", "r"], in: folder).code == 0)
+      let descriptor = open("\(folder)/r/.lock", O_RDWR)
+      try #require(descriptor >= 0)
+      defer { close(descriptor) }
+      try #require(flock(descriptor, LOCK_EX) == 0)
+      let before = try contents(of: "\(folder)/r")
+      for arguments in [["resume", "r"], ["run", "--output", "r", "--overwrite"]] {
+        let outcome = try Command.run(arguments, in: folder)
+        #expect(outcome.code == 2)
+        #expect(outcome.errors.contains("another process"))
+        #expect(outcome.errors.contains("folder r"))
+      }
+      #expect(try contents(of: "\(folder)/r") == before)
+      let state = try Command.run(["inspect", "r"], in: folder)
+      #expect(state.output.contains("at work"))
+    }
+  }
+
+  @Test("A place that cannot be written is said", arguments: ["occupied", "occupied/below"])
+  func occupied(place: String) throws {
+    try Sample.withTeacher { folder in
+      try write("precious", to: "\(folder)/occupied")
+      for command in ["run", "check"] {
+        let outcome = try Command.run([command, "--output", place], in: folder)
+        #expect(outcome.code == 2)
+        #expect(outcome.everything.contains("occupied"))
+      }
+      #expect(try read("\(folder)/occupied") == Data("precious".utf8))
+    }
+  }
+
+  @Test("A folder without permission is said", .enabled(if: getuid() != 0))
+  func readOnly() throws {
+    try Sample.withTeacher { folder in
+      try FileManager.default.createDirectory(atPath: "\(folder)/closed", withIntermediateDirectories: true)
+      chmod("\(folder)/closed", 0o555)
+      defer { chmod("\(folder)/closed", 0o755) }
+      for command in ["run", "check"] {
+        let outcome = try Command.run([command, "--output", "closed/run"], in: folder)
+        #expect(outcome.code == 2)
+        #expect(outcome.everything.contains("closed"))
+      }
+    }
+  }
+
+  @Test("resume and train say what they lack")
+  func lacking() throws {
+    try Sample.withTeacher { folder in
+      let resume = try Command.run(["resume", "nothere"], in: folder)
+      #expect(resume.code == 2)
+      #expect(resume.errors.contains("nothere"))
+      let train = try Command.run(["train"], in: folder)
+      #expect(train.code == 2)
+      #expect(train.errors.contains("teacher.training"))
+    }
+  }
+
+  #if os(Linux)
+  @Test("A full disk ends the run with 1, says so, and what was there stays", .enabled(if: getuid() == 0))
+  func fullDisk() throws {
+    try Sample.withTeacher { folder in
+      try FileManager.default.createDirectory(atPath: "\(folder)/disk", withIntermediateDirectories: true)
+      let mount = Process()
+      mount.executableURL = URL(fileURLWithPath: "/bin/mount")
+      mount.arguments = ["-t", "tmpfs", "-o", "size=64k", "tmpfs", "\(folder)/disk"]
+      mount.standardError = FileHandle.nullDevice
+      try mount.run()
+      mount.waitUntilExit()
+      // A container may not be allowed to mount.
+      guard mount.terminationStatus == 0 else { return }
+      defer {
+        let unmount = Process()
+        unmount.executableURL = URL(fileURLWithPath: "/bin/umount")
+        unmount.arguments = ["\(folder)/disk"]
+        try? unmount.run()
+        unmount.waitUntilExit()
+      }
+      try write(Data(repeating: 1, count: 40_000), to: "\(folder)/disk/mine")
+      let outcome = try Command.run(["run", "--output", "disk/run"], in: folder)
+      #expect(outcome.code == 1, "\(outcome.everything)")
+      #expect(outcome.errors.contains("disk is full"))
+      #expect(outcome.errors.contains("disk/run"))
+      #expect(try read("\(folder)/disk/mine").count == 40_000)
+      // With room again, it goes on.
+      try FileManager.default.removeItem(atPath: "\(folder)/disk/mine")
+      let left = try contents(of: "\(folder)/disk/run")
+      #expect(left["recipe.yaml"] != nil)
+      #expect(!left.keys.contains { $0.hasSuffix(".tmp") })
+    }
+  }
+  #endif
+}
+
+@Suite("Interrupted = uninterrupted", .serialized)
+struct InterruptionTests {
+  private static func recipe(threads: Int) -> String {
+    """
+    name: long
+    seeds: [1]
+    threads: \(threads)
+    data: {dataset: digits, augmentation: [{shift: 1}], views: 4}
+    teacher: {weights: teacher}
+    student: {model: {architecture: mlp, hidden: [128], dropout: 0.2}}
+    terms:
+      - soft_targets: {temperature: 2, weight: 0.9}
+      - hard_labels: {weight: 0.1}
+    training:
+      epochs: 60
+      batch_size: 128
+      optimizer: {kind: adamw, learning_rate: 3e-3}
+      checkpoint_every: 11 steps
+    """
+  }
+
+  /// What must be the same: all but times and dates.
+  private func numbers(_ run: String) throws -> String {
+    let object = try JSONSerialization.jsonObject(with: read("\(run)/metrics.json"))
+    func plain(_ value: Any) -> Any {
+      if let map = value as? [String: Any] {
+        return map.filter { !["date", "latency_seconds", "images_per_second", "title"].contains($0.key) }
+          .mapValues(plain)
+      }
+      return (value as? [Any])?.map(plain) ?? value
+    }
+    let data = try JSONSerialization.data(withJSONObject: plain(object), options: [.sortedKeys, .prettyPrinted])
+    return String(decoding: data, as: UTF8.self)
+  }
+
+  private func hasCheckpoint(_ run: String) -> Bool {
+    let names = (try? FileManager.default.subpathsOfDirectory(atPath: run)) ?? []
+    return names.contains { $0.hasSuffix("checkpoint/state.safetensors") }
+  }
+
+  private func finished(_ run: String) -> Int {
+    ((try? FileManager.default.subpathsOfDirectory(atPath: run)) ?? []).count { $0.hasSuffix("result.json") }
+  }
+
+  @Test("Killed at any moment and resumed, a run gives the same numbers and the same student", arguments: [1, 2])
+  func killed(threads: Int) throws {
+    try Sample.withTeacher { folder in
+      try write(Self.recipe(threads: threads), to: "\(folder)/recipe.yaml")
+      let whole = try Command.run(["run", "--output", "whole"], in: folder)
+      try #require(whole.code == 0, "\(whole.everything)")
+
+      var kills = 0
+      var running = try Command.start(["run", "--output", "broken"], in: folder)
+      while kills < 4 {
+        // Into the middle of a training, and a little further each time.
+        let deadline = Date().addingTimeInterval(60)
+        while running.isRunning, !hasCheckpoint("\(folder)/broken"), Date() < deadline { usleep(5_000) }
+        usleep(useconds_t(20_000 + 40_000 * kills))
+        guard running.isRunning else { break }
+        running.send(SIGKILL)
+        #expect(try running.wait().code == -1)
+        kills += 1
+        running = try Command.start(["resume", "broken"], in: folder)
+      }
+      let end = try running.wait()
+      #expect(end.code == 0, "\(end.everything)")
+      #expect(kills >= 2, "the run was too short to be killed in the middle")
+      #expect(try numbers("\(folder)/broken") == numbers("\(folder)/whole"))
+      let weights = try ["whole", "broken"].map { try read("\(folder)/\($0)/student/model.safetensors") }
+      #expect(weights[0] == weights[1])
+      let names = try FileManager.default.contentsOfDirectory(atPath: "\(folder)/whole/jobs").sorted()
+      #expect(try FileManager.default.contentsOfDirectory(atPath: "\(folder)/broken/jobs").sorted() == names)
+      for name in names {
+        for file in ["model/model.safetensors", "events.jsonl", "test.safetensors"] {
+          let pair = try ["whole", "broken"].map { try read("\(folder)/\($0)/jobs/\(name)/\(file)") }
+          #expect(pair[0] == pair[1], "\(name)/\(file)")
+        }
+      }
+    }
+  }
+
+  @Test("Ctrl-C ends with 130, keeps everything, and says how to go on")
+  func interrupted() throws {
+    try Sample.withTeacher { folder in
+      try write(Self.recipe(threads: 1), to: "\(folder)/recipe.yaml")
+      let whole = try Command.run(["run", "--output", "whole"], in: folder)
+      try #require(whole.code == 0)
+      let running = try Command.start(["run", "--output", "broken"], in: folder)
+      let deadline = Date().addingTimeInterval(60)
+      while running.isRunning, !hasCheckpoint("\(folder)/broken"), Date() < deadline { usleep(5_000) }
+      running.send(SIGINT)
+      let outcome = try running.wait()
+      #expect(outcome.code == 130, "\(outcome.everything)")
+      #expect(outcome.errors.contains("distill resume broken"))
+      let state = try Command.run(["inspect", "broken"], in: folder)
+      #expect(state.output.contains("go on with: distill resume broken"))
+      #expect(state.output.contains("interrupted"))
+      #expect(try Command.run(["resume", "broken", "--quiet"], in: folder).code == 0)
+      #expect(try numbers("\(folder)/broken") == numbers("\(folder)/whole"))
+    }
+  }
+}
