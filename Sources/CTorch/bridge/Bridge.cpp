@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -201,53 +202,103 @@ c10::Device device(int32_t type, int32_t index) {
 
 // Operators
 
-/// An operator with what every call needs to know of its schema.
+using Unary = at::Tensor(const at::Tensor&);
+using Binary = at::Tensor(const at::Tensor&, const at::Tensor&);
+using Scaled = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Scalar&);
+
+/// An operator with what every call needs to know of its schema. The forms that are called most often are called
+/// directly, without packing their arguments for the general way.
 struct Operator {
   c10::OperatorHandle handle;
   const std::vector<c10::Argument>& parameters;
+  std::optional<c10::TypedOperatorHandle<Unary>> unary;
+  std::optional<c10::TypedOperatorHandle<Binary>> binary;
+  /// With a factor that defaults to 1, as `aten::add` has.
+  std::optional<c10::TypedOperatorHandle<Scaled>> scaled;
+
+  explicit Operator(c10::OperatorHandle found) : handle(found), parameters(handle.schema().arguments()) {
+    const auto plain = [](const c10::Argument& argument) {
+      const auto* alias = argument.alias_info();
+      return argument.type()->kind() == c10::TypeKind::TensorType && !(alias && alias->isWrite());
+    };
+    const auto& results = handle.schema().returns();
+    if (results.size() != 1 || !plain(results[0]) || parameters.empty() || !plain(parameters[0])) return;
+    if (parameters.size() == 1) {
+      unary = handle.typed<Unary>();
+    } else if (parameters.size() == 2 && plain(parameters[1])) {
+      binary = handle.typed<Binary>();
+    } else if (parameters.size() == 3 && plain(parameters[1]) &&
+               parameters[2].type()->kind() == c10::TypeKind::NumberType && parameters[2].default_value() &&
+               parameters[2].default_value()->isInt() && parameters[2].default_value()->toInt() == 1) {
+      scaled = handle.typed<Scaled>();
+    }
+  }
 };
 
 int operator_find(const char* name, const char* overload, ct_operator_ref* out, char** error) {
   return guarded(error, [&] {
-    auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(name, overload);
-    *out = reinterpret_cast<ct_operator_ref>(new Operator{handle, handle.schema().arguments()});
+    *out = reinterpret_cast<ct_operator_ref>(
+        new Operator(c10::Dispatcher::singleton().findSchemaOrThrow(name, overload)));
   });
 }
 
-int operator_call(ct_operator_ref op, const ct_value* arguments, int32_t argument_count, ct_value* results,
+const at::Tensor& tensor(const ct_value& value) {
+  return tensor(reinterpret_cast<ct_tensor_ref>(const_cast<void*>(value.pointer)));
+}
+
+/// Calls an operator of a frequent form; nothing where the call is not of that form.
+std::optional<at::Tensor> call_directly(const Operator& op, const ct_value* arguments, int32_t count) {
+  static const at::Scalar one(1);
+  if (count < 1 || arguments[0].tag != CT_TENSOR) return std::nullopt;
+  if (count == 1 && op.unary) return op.unary->call(tensor(arguments[0]));
+  if (count != 2 || arguments[1].tag != CT_TENSOR) return std::nullopt;
+  if (op.binary) return op.binary->call(tensor(arguments[0]), tensor(arguments[1]));
+  if (op.scaled) return op.scaled->call(tensor(arguments[0]), tensor(arguments[1]), one);
+  return std::nullopt;
+}
+
+void call_generally(const Operator& op, const ct_value* arguments, int32_t argument_count, ct_value* results,
+                    int32_t result_capacity, int32_t* result_count) {
+  const auto& parameters = op.parameters;
+  TORCH_CHECK(static_cast<size_t>(argument_count) <= parameters.size(), "takes ", parameters.size(),
+              " arguments, not ", argument_count);
+  // The memory of the last call on this thread; taken, so that a call within a call has its own.
+  static thread_local torch::jit::Stack spare;
+  torch::jit::Stack stack = std::move(spare);
+  stack.clear();
+  for (size_t i = 0; i < parameters.size(); i++) {
+    const bool given = i < static_cast<size_t>(argument_count) && arguments[i].tag != CT_DEFAULT;
+    if (given && arguments[i].tag == CT_TENSOR && parameters[i].type()->kind() == c10::TypeKind::TensorType) {
+      stack.emplace_back(tensor(arguments[i]));
+    } else if (given) {
+      stack.push_back(convert(arguments[i], parameters[i].type(), parameters[i]));
+    } else {
+      const auto& standard = parameters[i].default_value();
+      TORCH_CHECK(standard, "argument '", parameters[i].name(), "' is missing");
+      stack.push_back(*standard);
+    }
+  }
+  op.handle.callBoxed(stack);
+  TORCH_CHECK(stack.size() <= static_cast<size_t>(result_capacity), "gave ", stack.size(), " results");
+  *result_count = static_cast<int32_t>(stack.size());
+  for (size_t i = 0; i < stack.size(); i++) give_back(std::move(stack[i]), results[i]);
+  stack.clear();
+  spare = std::move(stack);
+}
+
+int operator_call(ct_operator_ref reference, const ct_value* arguments, int32_t argument_count, ct_value* results,
                   int32_t result_capacity, int32_t* result_count, char** error) {
   return guarded(error, [&] {
-    const auto& [handle, parameters] = *reinterpret_cast<const Operator*>(op);
-    TORCH_CHECK(static_cast<size_t>(argument_count) <= parameters.size(), "takes ", parameters.size(),
-                " arguments, not ", argument_count);
-    // The memory of the last call on this thread; taken, so that a call within a call has its own.
-    static thread_local torch::jit::Stack spare;
-    torch::jit::Stack stack = std::move(spare);
-    stack.clear();
-    for (size_t i = 0; i < parameters.size(); i++) {
-      const bool given = i < static_cast<size_t>(argument_count) && arguments[i].tag != CT_DEFAULT;
-      if (given && arguments[i].tag == CT_TENSOR && parameters[i].type()->kind() == c10::TypeKind::TensorType) {
-        stack.emplace_back(tensor(reinterpret_cast<ct_tensor_ref>(const_cast<void*>(arguments[i].pointer))));
-      } else if (given) {
-        stack.push_back(convert(arguments[i], parameters[i].type(), parameters[i]));
-      } else {
-        const auto& standard = parameters[i].default_value();
-        TORCH_CHECK(standard, "argument '", parameters[i].name(), "' is missing");
-        stack.push_back(*standard);
-      }
-    }
-    if (at::GradMode::is_enabled()) {
-      handle.callBoxed(stack);
+    const auto& op = *reinterpret_cast<const Operator*>(reference);
+    // Where nothing is recorded, the kernels that would record need not be asked.
+    std::optional<at::AutoDispatchBelowAutograd> unrecorded;
+    if (!at::GradMode::is_enabled()) unrecorded.emplace();
+    if (auto result = call_directly(op, arguments, argument_count)) {
+      give_back(c10::IValue(std::move(*result)), results[0]);
+      *result_count = 1;
     } else {
-      // Nothing is recorded, so the kernels that would record need not be asked.
-      at::AutoDispatchBelowAutograd unrecorded;
-      handle.callBoxed(stack);
+      call_generally(op, arguments, argument_count, results, result_capacity, result_count);
     }
-    TORCH_CHECK(stack.size() <= static_cast<size_t>(result_capacity), "gave ", stack.size(), " results");
-    *result_count = static_cast<int32_t>(stack.size());
-    for (size_t i = 0; i < stack.size(); i++) give_back(std::move(stack[i]), results[i]);
-    stack.clear();
-    spare = std::move(stack);
   });
 }
 
