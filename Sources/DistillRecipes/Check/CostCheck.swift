@@ -33,7 +33,8 @@ final class CostCheck {
       var trials: [String: Trial] = [:]
       var studentSeconds = 0.0
       for job in plan.jobs {
-        let key = "\(job.arm) \(job.configuration.student) \(job.training) \(job.configuration.terms)"
+        let parts: [Configuration.Part] = job.arm == .alone ? [.student, .alone] : [.student, .training, .terms]
+        let key = "\(job.arm) \(job.configuration.hash(of: parts))"
         let trial = try trials[key] ?? measure(job)
         trials[key] = trial
         let rounds = (job.budget.steps - 1) / job.budget.stepsPerRound + 1

@@ -35,10 +35,10 @@ final class ModelCheck {
 
   func run(_ settings: [Configuration]) {
     let teacherModels = checkTeacher()
-    var seen: Set<String> = []
+    var seen: [Configuration.Student] = []
     for setting in settings {
-      let key = "\(setting.student)"
-      let student = check.attempt("student") { try makeStudent(setting, isFirst: seen.insert(key).inserted) }
+      let student = check.attempt("student") { try makeStudent(setting, isFirst: !seen.contains(setting.student)) }
+      seen.append(setting.student)
       check.attempt("terms") {
         let objective = try Objective(setting.terms.map { try $0.entry() })
         checkTaps(objective, student: student, teachers: teacherModels)

@@ -69,7 +69,7 @@ public struct Explanation: Encodable, Sendable {
 
   /// - Parameters:
   ///   - path: a run folder, or a recipe whose run is there, or whose teacher is
-  ///   - temperatures: from the recipe's soft targets and 1, if empty
+  ///   - temperatures: at which the teacher is asked
   /// - Throws: `RunError` when there is no teacher yet, or no such example or class.
   public init(_ path: String, choice: Choice = Choice(), temperatures: [Double] = [1, 2, 4, 8]) throws {
     guard !temperatures.isEmpty, temperatures.allSatisfy({ $0 > 0 && $0.isFinite }) else {
