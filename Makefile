@@ -1,7 +1,7 @@
 # What people type; the work is in scripts/. Plain `make` lists the targets.
 
 DATA ?= fashion-mnist
-SWIFT_SOURCES = Package.swift Sources Tests $(wildcard Examples)
+SWIFT_SOURCES = Package.swift Sources Tests Benchmarks $(wildcard Examples)
 
 .PHONY: help demo test build bench teacher fixtures format lint clean
 
