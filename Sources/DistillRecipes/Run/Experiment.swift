@@ -49,6 +49,11 @@ public final class Experiment: Sendable {
       materials: materials, teachers: teachers, teacherTestLogits: teacherTest, device: device, folder: folder,
       observer: observer)
     let plan = try RunPlan(configuration, materials: materials, teacherHashes: teachers?.hashes() ?? [])
+    do {
+      try runner.label(for: plan.jobs)
+    } catch {
+      throw Self.asInterruption(error)
+    }
     let results = try runAll(plan.jobs, with: runner)
     observer(.stage("Comparing"))
     let comparison = ReportMaker(

@@ -21,7 +21,7 @@ final class TeacherRoom: Sendable {
   private let precision: Precision
   private let channelsLast: Bool
   let device: Device
-  /// While the teacher labels, the trainings that wait for it leave their threads to it; nil: the program's choice.
+  /// The threads of the trainings together, which the teacher has to itself while it labels; nil: the program's choice.
   private let labellingThreads: Int?
   /// The outputs that were computed, by what they were computed on.
   private let shared = Mutex<[String: SharedTeacher]>([:])

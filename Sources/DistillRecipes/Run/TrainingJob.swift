@@ -72,13 +72,11 @@ struct TrainingRunner {
 
   /// - Throws: `RunError.interrupted` when somebody asked to stop; the state is then in the training's folder.
   func run(_ job: TrainingJob, label: RunEvent.TrainingLabel) throws -> TrainingResult {
-    let place = folder.job(job.folderName)
-    if let data = FileManager.default.contents(atPath: place.result),
-      let done = try? JSONDecoder().decode(TrainingResult.self, from: data), done.identity == job.identity
-    {
+    if let done = result(of: job) {
       observer(.trained(label, accuracy: done.test.accuracy, wasDoneBefore: true))
       return done
     }
+    let place = folder.job(job.folderName)
     try place.make()
     let start = ContinuousClock.now
     let seed = UInt64(bitPattern: Int64(job.seed))
@@ -124,6 +122,26 @@ struct TrainingRunner {
     try? FileManager.default.removeItem(atPath: place.checkpoint)
     observer(.trained(label, accuracy: metrics.accuracy, wasDoneBefore: false))
     return result
+  }
+
+  /// What a training gave, if it is done.
+  private func result(of job: TrainingJob) -> TrainingResult? {
+    guard let data = FileManager.default.contents(atPath: folder.job(job.folderName).result),
+      let done = try? JSONDecoder().decode(TrainingResult.self, from: data), done.identity == job.identity
+    else { return nil }
+    return done
+  }
+
+  /// Lets the teacher label whatever the trainings that are left will look up. Done before they begin, it has all
+  /// threads to itself.
+  func label(for jobs: [TrainingJob]) throws {
+    for job in jobs where job.arm == .distilled && result(of: job) == nil {
+      let loader = try makeLoader(job, seed: UInt64(bitPattern: Int64(job.seed)))
+      guard let teacher = job.configuration.teacher, try makeObjective(job).needsTeacher,
+        try precomputes(teacher, over: loader.options)
+      else { continue }
+      _ = try makeTeacher(job, loader)
+    }
   }
 
   func specification(of job: TrainingJob) throws -> ModelSpecification {
