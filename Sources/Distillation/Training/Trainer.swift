@@ -113,7 +113,7 @@ public final class Trainer {
     try restore()
     _ = try listener(.started(step: state.step, of: options.steps))
     student.train()
-    var clock = ProgressClock(interval: options.progressInterval, startingStep: state.examples)
+    var clock = ProgressClock(interval: options.progressInterval, startingExamples: state.examples)
     var batches = loader.batches(epoch: state.epoch, from: state.batch)
     while state.step < options.steps, !state.isEarlyStopped {
       let step = try nextBatches(&batches)
@@ -235,9 +235,9 @@ private struct ProgressClock {
   private let start = ContinuousClock.now
   private var last = ContinuousClock.now
 
-  init(interval: Double, startingStep: Int) {
+  init(interval: Double, startingExamples: Int) {
     self.interval = interval
-    startingExamples = startingStep
+    self.startingExamples = startingExamples
   }
 
   var isDue: Bool {
