@@ -1,316 +1,37 @@
-// The one file that sees libtorch's headers. It turns the functions of CTorch.h into calls of ATen's dispatcher and
-// autograd, and every C++ exception into a message.
+// The functions of CTorch.h but for those of operators: tensors, gradients, autocast, random numbers, the machine.
 
 #include <ATen/ATen.h>
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/detail/AcceleratorHooksInterface.h>
-#include <ATen/DeviceAccelerator.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/grad_mode.h>
 #include <torch/version.h>
 
 #include <cstdlib>
-#include <cstring>
-#include <exception>
-#include <optional>
-#include <string>
 #include <vector>
 
-#include "CTorch.h"
+#include "Bridge.h"
 
+namespace bridge {
 namespace {
-
-at::Tensor& tensor(ct_tensor_ref reference) { return *reinterpret_cast<at::Tensor*>(reference); }
-
-ct_tensor_ref own(at::Tensor value) { return reinterpret_cast<ct_tensor_ref>(new at::Tensor(std::move(value))); }
-
-at::Generator& generator(ct_generator_ref reference) { return *reinterpret_cast<at::Generator*>(reference); }
-
-int fail(char** error, const std::string& message) {
-  if (error) *error = strdup(message.c_str());
-  return 1;
-}
-
-template <typename Body>
-int guarded(char** error, Body body) {
-  try {
-    body();
-    return 0;
-  } catch (const c10::OutOfMemoryError& caught) {
-    return fail(error, std::string("out of memory: ") + caught.what_without_backtrace());
-  } catch (const c10::Error& caught) {
-    return fail(error, caught.what_without_backtrace());
-  } catch (const std::exception& caught) {
-    return fail(error, caught.what());
-  } catch (...) {
-    return fail(error, "an unknown C++ exception");
-  }
-}
-
-[[noreturn]] void refuse(const c10::Argument& argument, const char* given) {
-  TORCH_CHECK(false, "argument '", argument.name(), "' of type ", argument.type()->str(), " cannot take ", given);
-}
-
-const char* tag_name(ct_tag tag) {
-  static const char* names[] = {"none",      "a tensor",    "an integer", "a number",    "a truth value", "a string",
-                                "integers",  "numbers",     "booleans",   "tensors",     "a generator",   "a default"};
-  return names[tag];
-}
-
-c10::IValue scalar(const ct_value& value, const c10::Argument& argument) {
-  switch (value.tag) {
-    case CT_INT: return at::Scalar(value.integer);
-    case CT_DOUBLE: return at::Scalar(value.real);
-    case CT_BOOL: return at::Scalar(value.integer != 0);
-    default: refuse(argument, tag_name(value.tag));
-  }
-}
-
-c10::IValue list(const ct_value& value, const c10::Type& element, const c10::Argument& argument) {
-  const auto count = static_cast<size_t>(value.integer);
-  switch (value.tag) {
-    case CT_INT_LIST: {
-      auto numbers = static_cast<const int64_t*>(value.pointer);
-      if (element.kind() == c10::TypeKind::FloatType)
-        return c10::IValue(std::vector<double>(numbers, numbers + count));
-      if (element.kind() == c10::TypeKind::NumberType) {
-        c10::List<at::Scalar> scalars;
-        for (size_t i = 0; i < count; i++) scalars.push_back(at::Scalar(numbers[i]));
-        return c10::impl::toList(std::move(scalars));
-      }
-      return c10::IValue(std::vector<int64_t>(numbers, numbers + count));
-    }
-    case CT_DOUBLE_LIST: {
-      auto numbers = static_cast<const double*>(value.pointer);
-      if (element.kind() == c10::TypeKind::NumberType) {
-        c10::List<at::Scalar> scalars;
-        for (size_t i = 0; i < count; i++) scalars.push_back(at::Scalar(numbers[i]));
-        return c10::impl::toList(std::move(scalars));
-      }
-      return c10::IValue(std::vector<double>(numbers, numbers + count));
-    }
-    case CT_BOOL_LIST: {
-      auto flags = static_cast<const bool*>(value.pointer);
-      c10::List<bool> out;
-      for (size_t i = 0; i < count; i++) out.push_back(flags[i]);
-      return out;
-    }
-    case CT_TENSOR_LIST: {
-      auto references = static_cast<const ct_tensor_ref*>(value.pointer);
-      if (element.kind() == c10::TypeKind::OptionalType) {
-        c10::List<std::optional<at::Tensor>> out;
-        for (size_t i = 0; i < count; i++)
-          out.push_back(references[i] ? std::optional<at::Tensor>(tensor(references[i])) : std::nullopt);
-        return out;
-      }
-      c10::List<at::Tensor> out;
-      for (size_t i = 0; i < count; i++) out.push_back(tensor(references[i]));
-      return out;
-    }
-    default: refuse(argument, tag_name(value.tag));
-  }
-}
-
-c10::IValue convert(const ct_value& value, const c10::TypePtr& type, const c10::Argument& argument) {
-  if (value.tag == CT_NONE) return c10::IValue();
-  switch (type->kind()) {
-    case c10::TypeKind::OptionalType:
-      return convert(value, type->castRaw<c10::OptionalType>()->getElementType(), argument);
-    case c10::TypeKind::TensorType:
-      if (value.tag == CT_TENSOR) return tensor(reinterpret_cast<ct_tensor_ref>(const_cast<void*>(value.pointer)));
-      return c10::scalar_to_tensor(scalar(value, argument).toScalar());
-    case c10::TypeKind::NumberType:
-      return scalar(value, argument);
-    case c10::TypeKind::IntType:
-    case c10::TypeKind::SymIntType:
-      if (value.tag == CT_INT || value.tag == CT_BOOL) return value.integer;
-      break;
-    case c10::TypeKind::FloatType:
-    case c10::TypeKind::SymFloatType:
-      if (value.tag == CT_DOUBLE) return value.real;
-      if (value.tag == CT_INT) return static_cast<double>(value.integer);
-      break;
-    case c10::TypeKind::BoolType:
-    case c10::TypeKind::SymBoolType:
-      if (value.tag == CT_BOOL || value.tag == CT_INT) return value.integer != 0;
-      break;
-    case c10::TypeKind::StringType:
-      if (value.tag == CT_STRING) return std::string(static_cast<const char*>(value.pointer));
-      break;
-    case c10::TypeKind::DeviceObjType:
-      if (value.tag == CT_STRING) return c10::Device(std::string(static_cast<const char*>(value.pointer)));
-      break;
-    case c10::TypeKind::GeneratorType:
-      if (value.tag == CT_GENERATOR)
-        return generator(reinterpret_cast<ct_generator_ref>(const_cast<void*>(value.pointer)));
-      break;
-    case c10::TypeKind::ListType:
-      return list(value, *type->castRaw<c10::ListType>()->getElementType(), argument);
-    default: break;
-  }
-  refuse(argument, tag_name(value.tag));
-}
-
-template <typename Element>
-void copy_list(const std::vector<Element>& elements, ct_tag tag, ct_value& out) {
-  auto memory = static_cast<Element*>(std::malloc(std::max<size_t>(1, elements.size()) * sizeof(Element)));
-  for (size_t i = 0; i < elements.size(); i++) memory[i] = elements[i];
-  out.tag = tag;
-  out.integer = static_cast<int64_t>(elements.size());
-  out.pointer = memory;
-}
-
-void give_back(c10::IValue&& value, ct_value& out) {
-  out = ct_value{};
-  if (value.isNone()) {
-    out.tag = CT_NONE;
-  } else if (value.isTensor()) {
-    at::Tensor result = std::move(value).toTensor();
-    out.tag = result.defined() ? CT_TENSOR : CT_NONE;
-    out.pointer = result.defined() ? own(std::move(result)) : nullptr;
-  } else if (value.isInt()) {
-    out.tag = CT_INT;
-    out.integer = value.toInt();
-  } else if (value.isDouble()) {
-    out.tag = CT_DOUBLE;
-    out.real = value.toDouble();
-  } else if (value.isBool()) {
-    out.tag = CT_BOOL;
-    out.integer = value.toBool();
-  } else if (value.isTensorList()) {
-    std::vector<ct_tensor_ref> references;
-    for (const at::Tensor& element : value.toTensorVector()) references.push_back(own(element));
-    copy_list(references, CT_TENSOR_LIST, out);
-  } else if (value.isIntList()) {
-    copy_list(value.toIntVector(), CT_INT_LIST, out);
-  } else if (value.isDoubleList()) {
-    copy_list(value.toDoubleVector(), CT_DOUBLE_LIST, out);
-  } else if (value.isScalar() && value.toScalar().isFloatingPoint()) {
-    out.tag = CT_DOUBLE;
-    out.real = value.toScalar().toDouble();
-  } else {
-    TORCH_CHECK(false, "a result of type ", value.tagKind(), " has no form in C");
-  }
-}
 
 c10::Device device(int32_t type, int32_t index) {
   auto kind = static_cast<c10::DeviceType>(type);
   return c10::Device(kind, kind == c10::DeviceType::CPU ? -1 : static_cast<c10::DeviceIndex>(index));
 }
 
-// Operators
-
-using Unary = at::Tensor(const at::Tensor&);
-using Binary = at::Tensor(const at::Tensor&, const at::Tensor&);
-using Scaled = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Scalar&);
-
-/// An operator with what every call needs to know of its schema. The forms that are called most often are called
-/// directly, without packing their arguments for the general way.
-struct Operator {
-  c10::OperatorHandle handle;
-  const std::vector<c10::Argument>& parameters;
-  std::optional<c10::TypedOperatorHandle<Unary>> unary;
-  std::optional<c10::TypedOperatorHandle<Binary>> binary;
-  /// With a factor that defaults to 1, as `aten::add` has.
-  std::optional<c10::TypedOperatorHandle<Scaled>> scaled;
-
-  explicit Operator(c10::OperatorHandle found) : handle(found), parameters(handle.schema().arguments()) {
-    const auto plain = [](const c10::Argument& argument) {
-      const auto* alias = argument.alias_info();
-      return argument.type()->kind() == c10::TypeKind::TensorType && !(alias && alias->isWrite());
-    };
-    const auto& results = handle.schema().returns();
-    if (results.size() != 1 || !plain(results[0]) || parameters.empty() || !plain(parameters[0])) return;
-    if (parameters.size() == 1) {
-      unary = handle.typed<Unary>();
-    } else if (parameters.size() == 2 && plain(parameters[1])) {
-      binary = handle.typed<Binary>();
-    } else if (parameters.size() == 3 && plain(parameters[1]) &&
-               parameters[2].type()->kind() == c10::TypeKind::NumberType && parameters[2].default_value() &&
-               parameters[2].default_value()->isInt() && parameters[2].default_value()->toInt() == 1) {
-      scaled = handle.typed<Scaled>();
-    }
-  }
-};
-
-int operator_find(const char* name, const char* overload, ct_operator_ref* out, char** error) {
-  return guarded(error, [&] {
-    *out = reinterpret_cast<ct_operator_ref>(
-        new Operator(c10::Dispatcher::singleton().findSchemaOrThrow(name, overload)));
-  });
-}
-
-const at::Tensor& tensor(const ct_value& value) {
-  return tensor(reinterpret_cast<ct_tensor_ref>(const_cast<void*>(value.pointer)));
-}
-
-/// Calls an operator of a frequent form; nothing where the call is not of that form.
-std::optional<at::Tensor> call_directly(const Operator& op, const ct_value* arguments, int32_t count) {
-  static const at::Scalar one(1);
-  if (count < 1 || arguments[0].tag != CT_TENSOR) return std::nullopt;
-  if (count == 1 && op.unary) return op.unary->call(tensor(arguments[0]));
-  if (count != 2 || arguments[1].tag != CT_TENSOR) return std::nullopt;
-  if (op.binary) return op.binary->call(tensor(arguments[0]), tensor(arguments[1]));
-  if (op.scaled) return op.scaled->call(tensor(arguments[0]), tensor(arguments[1]), one);
-  return std::nullopt;
-}
-
-void call_generally(const Operator& op, const ct_value* arguments, int32_t argument_count, ct_value* results,
-                    int32_t result_capacity, int32_t* result_count) {
-  const auto& parameters = op.parameters;
-  TORCH_CHECK(static_cast<size_t>(argument_count) <= parameters.size(), "takes ", parameters.size(),
-              " arguments, not ", argument_count);
-  // The memory of the last call on this thread; taken, so that a call within a call has its own.
-  static thread_local torch::jit::Stack spare;
-  torch::jit::Stack stack = std::move(spare);
-  stack.clear();
-  for (size_t i = 0; i < parameters.size(); i++) {
-    const bool given = i < static_cast<size_t>(argument_count) && arguments[i].tag != CT_DEFAULT;
-    if (given && arguments[i].tag == CT_TENSOR && parameters[i].type()->kind() == c10::TypeKind::TensorType) {
-      stack.emplace_back(tensor(arguments[i]));
-    } else if (given) {
-      stack.push_back(convert(arguments[i], parameters[i].type(), parameters[i]));
-    } else {
-      const auto& standard = parameters[i].default_value();
-      TORCH_CHECK(standard, "argument '", parameters[i].name(), "' is missing");
-      stack.push_back(*standard);
-    }
-  }
-  op.handle.callBoxed(stack);
-  TORCH_CHECK(stack.size() <= static_cast<size_t>(result_capacity), "gave ", stack.size(), " results");
-  *result_count = static_cast<int32_t>(stack.size());
-  for (size_t i = 0; i < stack.size(); i++) give_back(std::move(stack[i]), results[i]);
-  stack.clear();
-  spare = std::move(stack);
-}
-
-int operator_call(ct_operator_ref reference, const ct_value* arguments, int32_t argument_count, ct_value* results,
-                  int32_t result_capacity, int32_t* result_count, char** error) {
-  return guarded(error, [&] {
-    const auto& op = *reinterpret_cast<const Operator*>(reference);
-    // Where nothing is recorded, the kernels that would record need not be asked.
-    std::optional<at::AutoDispatchBelowAutograd> unrecorded;
-    if (!at::GradMode::is_enabled()) unrecorded.emplace();
-    if (auto result = call_directly(op, arguments, argument_count)) {
-      give_back(c10::IValue(std::move(*result)), results[0]);
-      *result_count = 1;
-    } else {
-      call_generally(op, arguments, argument_count, results, result_capacity, result_count);
-    }
-  });
-}
-
 // Tensors
 
-void tensor_release(ct_tensor_ref reference) { delete &tensor(reference); }
+void tensor_release(ct_tensor_ref reference) { take(reference); }
 
-ct_tensor_ref tensor_retain(ct_tensor_ref reference) { return own(tensor(reference)); }
+ct_tensor_ref tensor_retain(ct_tensor_ref reference) { return own(*Borrowed(reference)); }
 
 int tensor_info(ct_tensor_ref reference, ct_tensor_info* out, char** error) {
   return guarded(error, [&] {
-    const at::Tensor& value = tensor(reference);
+    const Borrowed borrowed(reference);
+    const at::Tensor& value = *borrowed;
     TORCH_CHECK(value.dim() <= CT_MAX_DIMENSIONS, "a tensor of ", value.dim(), " dimensions");
     out->dtype = static_cast<int32_t>(value.scalar_type());
     out->device = static_cast<int32_t>(value.device().type());
@@ -328,8 +49,9 @@ int tensor_info(ct_tensor_ref reference, ct_tensor_info* out, char** error) {
 
 int tensor_data(ct_tensor_ref reference, void** out, char** error) {
   return guarded(error, [&] {
-    TORCH_CHECK(tensor(reference).device().is_cpu(), "only the memory of a tensor on the CPU can be read");
-    *out = tensor(reference).data_ptr();
+    const Borrowed value(reference);
+    TORCH_CHECK(value->device().is_cpu(), "only the memory of a tensor on the CPU can be read");
+    *out = value->data_ptr();
   });
 }
 
@@ -345,23 +67,23 @@ int tensor_from_memory(void* memory, const int64_t* sizes, int32_t dimensions, i
 // Gradients
 
 int set_requires_gradient(ct_tensor_ref reference, bool value, char** error) {
-  return guarded(error, [&] { tensor(reference).set_requires_grad(value); });
+  return guarded(error, [&] { Borrowed(reference)->set_requires_grad(value); });
 }
 
 int gradient(ct_tensor_ref reference, ct_tensor_ref* out, char** error) {
   return guarded(error, [&] {
-    const at::Tensor& value = tensor(reference).grad();
+    const at::Tensor& value = Borrowed(reference)->grad();
     *out = value.defined() ? own(value) : nullptr;
   });
 }
 
 int set_gradient(ct_tensor_ref reference, ct_tensor_ref value, char** error) {
-  return guarded(error, [&] { tensor(reference).mutable_grad() = value ? tensor(value) : at::Tensor(); });
+  return guarded(error, [&] { Borrowed(reference)->mutable_grad() = value ? *Borrowed(value) : at::Tensor(); });
 }
 
 std::vector<at::Tensor> gather(const ct_tensor_ref* references, int32_t count) {
   std::vector<at::Tensor> out;
-  for (int32_t i = 0; i < count; i++) out.push_back(references && references[i] ? tensor(references[i]) : at::Tensor());
+  for (int32_t i = 0; i < count; i++) out.push_back(references && references[i] ? *Borrowed(references[i]) : at::Tensor());
   return out;
 }
 
@@ -437,7 +159,7 @@ int generator_state(ct_generator_ref reference, ct_tensor_ref* out, char** error
 }
 
 int generator_set_state(ct_generator_ref reference, ct_tensor_ref state, char** error) {
-  return guarded(error, [&] { generator(reference).set_state(tensor(state)); });
+  return guarded(error, [&] { generator(reference).set_state(*Borrowed(state)); });
 }
 
 // The machine
@@ -501,5 +223,6 @@ const ct_functions table = {
 };
 
 }  // namespace
+}  // namespace bridge
 
-extern "C" __attribute__((visibility("default"))) const ct_functions* ct_bridge_functions(void) { return &table; }
+extern "C" __attribute__((visibility("default"))) const ct_functions* ct_bridge_functions(void) { return &bridge::table; }

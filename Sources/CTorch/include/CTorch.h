@@ -3,7 +3,7 @@
 // Every function that can fail returns 0 on success and another number on failure; then `*error` points to a
 // message that the caller frees with ct_free. No C++ exception crosses this header.
 //
-// The functions live in a small library of their own (bridge/Bridge.cpp, compiled by scripts/bootstrap), which
+// The functions live in a small library of their own (bridge/, compiled by scripts/bootstrap), which
 // ct_load opens at run time. So nothing that uses this target needs linker flags, and a program that never
 // touches a tensor never loads libtorch.
 #ifndef CTORCH_H
@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-/// An owned reference to a tensor (`at::Tensor *`). Freed with tensor_release.
+/// An owned reference to a tensor (`at::TensorImpl *`, counted). Freed with tensor_release.
 typedef struct ct_tensor *ct_tensor_ref;
 /// An operator's handle. Lives as long as the process.
 typedef const struct ct_operator *ct_operator_ref;
@@ -124,7 +124,7 @@ typedef struct {
   void (*free)(void *memory);
 } ct_functions;
 
-#define CT_VERSION 1
+#define CT_VERSION 2
 
 /// Opens the bridge and libtorch with it, once, and returns its functions. On failure returns NULL and, in
 /// `*error`, a message owned by this target (not to be freed) that says where it looked and what to do.
