@@ -61,11 +61,35 @@ public struct Objective {
   public var studentTaps: [Tap] { entries.flatMap(\.term.studentTaps) }
   public var teacherTaps: [Tap] { entries.flatMap(\.term.teacherTaps) }
 
-  /// The trainable tensors of all terms.
-  public var adapters: [NamedTensor] {
+  /// The trainable tensors of all terms: for the optimizer.
+  public var adapters: [NamedTensor] { named(\.namedParameters) }
+
+  /// All tensors of the terms, running statistics and memories too: for the checkpoint.
+  var adapterState: [NamedTensor] { named(\.state) }
+
+  private func named(_ tensors: (any Module) -> [NamedTensor]) -> [NamedTensor] {
     entries.enumerated().flatMap { index, entry in
-      (entry.term.adapter?.namedParameters ?? []).map {
-        NamedTensor(name: "terms.\(index).\($0.name)", tensor: $0.tensor)
+      entry.term.adapter.map(tensors)?.map { NamedTensor(name: "terms.\(index).\($0.name)", tensor: $0.tensor) } ?? []
+    }
+  }
+
+  /// Makes the terms' adapters, whose shapes are those that student and teacher give for `batch`. Called once, before
+  /// the optimizer is made; without terms that look at layers it does nothing.
+  ///
+  /// - Parameter seed: of the adapters' first values; each term has a random stream of its own
+  /// - Throws: `TapError` when a tap matches no module, `DistillationError` when the layers do not fit together.
+  public func prepare(student: any Layer, teacher: (any Teacher)?, batch: Batch, seed: UInt64) throws {
+    guard !studentTaps.isEmpty || !teacherTaps.isEmpty else { return }
+    student.eval()
+    defer { student.train() }
+    try withoutGradient {
+      let first = TermInput(
+        student: try student.trace(batch.inputs, taps: studentTaps),
+        teacher: needsTeacher ? try teacher?.trace(batch, taps: teacherTaps) : nil, batch: batch)
+      for (index, entry) in entries.enumerated() {
+        try withRandomStream(try RandomStream(seed: seed, name: "terms.\(index)")) { try entry.term.prepare(first) }
+        try entry.term.adapter?.move(to: batch.inputs.device)
+        entry.term.adapter?.train()
       }
     }
   }

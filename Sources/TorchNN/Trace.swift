@@ -44,6 +44,11 @@ public struct TapError: Error, CustomStringConvertible, Sendable {
   public var path: String
   public var suggestions: [String]
 
+  public init(path: String, suggestions: [String]) {
+    self.path = path
+    self.suggestions = suggestions
+  }
+
   public var description: String {
     let hint = suggestions.isEmpty ? "" : ". Near it: \(suggestions.joined(separator: ", "))"
     return "no module '\(path)' gave an activation\(hint)"

@@ -52,18 +52,23 @@ public struct Metrics: Codable, Sendable, Equatable {
   ///   - logits: `[N, C]`
   ///   - labels: true classes; −1 where there is none: such an example counts for agreement only
   ///   - teacherLogits: `[N, C]`
-  /// - Throws: `DistillationError` when the shapes do not fit or a label is not a class.
+  /// - Throws: `DistillationError` when the shapes do not fit, a label is not a class, or logits are not numbers.
   public init(logits: Tensor, labels: [Int], teacherLogits: Tensor? = nil, topK: Int = 5) throws {
-    guard logits.rank == 2, logits.size(0) == labels.count, logits.size(1) > 0 else {
-      throw DistillationError("logits of shape \(logits.shape) do not fit \(labels.count) labels")
+    let shape = logits.shape
+    guard shape.count == 2, shape[0] == labels.count, shape[1] > 0 else {
+      throw DistillationError("logits of shape \(shape) do not fit \(labels.count) labels")
     }
-    let classCount = logits.size(1)
+    let classCount = shape[1]
     if let label = labels.first(where: { $0 >= classCount || $0 < -1 }) {
       throw DistillationError("label \(label) is not one of the \(classCount) classes that the model knows")
     }
     let topK = min(topK, classCount)
     let logProbabilities = try withoutGradient { try logits.to(.float64).logSoftmax() }
     let rows: [Double] = try logProbabilities.array()
+    if let place = rows.firstIndex(where: \.isNaN) {
+      throw DistillationError(
+        "the logits of example \(place / classCount) are not finite numbers: the model's weights or its inputs are damaged")
+    }
     let ranked: [Int] = try logProbabilities.topK(topK).indices.array()
     // Of several equally probable classes the first, as everywhere.
     let predictions: [Int] = try logProbabilities.argumentOfMaximum(along: 1).array()

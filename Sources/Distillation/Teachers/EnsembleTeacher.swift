@@ -36,8 +36,9 @@ public final class EnsembleTeacher: Teacher {
       logits += trace.memberLogits
       memberWeights += trace.memberWeights.map { $0 * weight }
     }
-    guard Set(logits.map { $0.size(-1) }).count == 1 else {
-      throw DistillationError("the ensemble's members give different numbers of classes: \(logits.map { $0.size(-1) })")
+    let classCounts = try logits.map { try $0.size(-1) }
+    guard Set(classCounts).count == 1 else {
+      throw DistillationError("the ensemble's members give different numbers of classes: \(classCounts)")
     }
     return TeacherTrace(memberLogits: logits, memberWeights: memberWeights, average: average)
   }

@@ -23,6 +23,8 @@ public final class PrecomputedTeacher: Teacher {
     computing teacher: any Teacher, over loader: DataLoader, views: Int = 1,
     progress: (Double) -> Answer = { _ in .continue }
   ) throws {
+    guard views > 0 else { throw DistillationError("there must be at least one view to label, not \(views)") }
+    guard loader.batchCount > 0 else { throw DistillationError("there are no examples for the teacher to label") }
     var rows: [Int: Int] = [:]
     for (row, id) in loader.examples.enumerated() { rows[id] = row }
     var stored: [Tensor] = []
@@ -41,7 +43,7 @@ public final class PrecomputedTeacher: Teacher {
           weights = trace.memberWeights
           average = trace.average
           stored = try trace.memberLogits.map {
-            try Tensor.zeros([views * rows.count, $0.size(-1)], device: $0.device)
+            try Tensor.zeros([views * rows.count, try $0.size(-1)], device: $0.device)
           }
         }
         let places = try Self.indices(batch.ids, rows, view: view, device: batch.inputs.device)

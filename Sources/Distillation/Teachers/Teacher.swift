@@ -39,6 +39,12 @@ public struct TeacherTrace {
     self.init(memberLogits: [logits], memberWeights: [1], average: .logits, activations: activations)
   }
 
+  /// - Throws: `TapError` when nothing was recorded there.
+  public func activation(at tap: Tap) throws -> Tensor {
+    guard let tensor = activations[tap] else { throw TapError(path: tap.path, suggestions: []) }
+    return tensor
+  }
+
   /// The logarithms of the soft targets at a temperature, `[N, C]`, in float32.
   ///
   /// For one member log softmax(v / T); for several their average as `EnsembleAverage` says, taken at that temperature.

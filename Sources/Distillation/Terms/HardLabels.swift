@@ -8,6 +8,14 @@ import TorchNN
 /// is 1 − ε for the true class plus ε / C for every class. For a mixture of two examples (mixup, cutmix) the loss is the
 /// same mixture of the two labels' losses.
 public final class HardLabels: Term {
+  public static let kind = TermKind(
+    "hard_labels", "the true classes", paper: "label smoothing: Szegedy et al. 2016, arXiv:1512.00567",
+    needsTeacher: false,
+    options: [
+      .number("label_smoothing", 0, .fractionBelowOne, "the part of each label that is spread over all classes")
+    ]
+  ) { try HardLabels(labelSmoothing: $0.number("label_smoothing")) }
+
   public let name = "hard_labels"
   private let labelSmoothing: Double
 

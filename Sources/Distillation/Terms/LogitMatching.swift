@@ -12,6 +12,12 @@ import TorchNN
 /// Buciluǎ, Caruana, Niculescu-Mizil: Model Compression. KDD 2006. Ba, Caruana: Do Deep Nets Really Need to be Deep?
 /// NeurIPS 2014.
 public final class LogitMatching: Term {
+  public static let kind = TermKind(
+    "logit_matching", "the teacher's logits, by squared difference",
+    paper: "Buciluǎ et al. 2006; Ba and Caruana 2014, arXiv:1312.6184",
+    options: [.flag("zero_mean", false, "take the mean over the classes out of both first")]
+  ) { try LogitMatching(zeroMean: $0.flag("zero_mean")) }
+
   public let name = "logit_matching"
   private let zeroMean: Bool
 

@@ -14,6 +14,11 @@ import TorchNN
 /// ## Reference
 /// Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network. arXiv:1503.02531, section 2.
 public final class SoftTargets: Term {
+  public static let kind = TermKind(
+    "soft_targets", "the teacher's softened probabilities", paper: "Hinton et al. 2015, arXiv:1503.02531",
+    options: [.ramp("temperature", 4, .positive, "a number, or {from: 8, to: 2, over: linear or cosine}")]
+  ) { try SoftTargets(temperature: $0.ramp("temperature")) }
+
   public let name = "soft_targets"
   private let temperature: Ramp
 

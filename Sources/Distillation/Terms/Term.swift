@@ -1,4 +1,3 @@
-import Foundation
 import DistillData
 import Torch
 import TorchNN
@@ -16,9 +15,13 @@ public protocol Term: AnyObject {
   var studentTaps: [Tap] { get }
   /// The activations it wants of the teacher.
   var teacherTaps: [Tap] { get }
-  /// Trainable tensors of its own, such as a regressor's.
+  /// Layers of its own between student and teacher, such as a regressor: trained with the student, saved with the
+  /// training, and no part of the student afterwards. Nil before `prepare`, for one whose shapes are the taps'.
   var adapter: (any Module)? { get }
 
+  /// Makes what depends on the shapes of the taps. The objective calls it once, before the training, with what a batch
+  /// gave; new layers take their numbers from the random stream in force.
+  func prepare(_ first: TermInput) throws
   /// The number of examples of a batch that count.
   func count(_ batch: Batch) -> Int
   /// The sum of the loss over them, a scalar in float32.
@@ -30,6 +33,7 @@ extension Term {
   public var studentTaps: [Tap] { [] }
   public var teacherTaps: [Tap] { [] }
   public var adapter: (any Module)? { nil }
+  public func prepare(_ first: TermInput) throws {}
   public func count(_ batch: Batch) -> Int { batch.ids.count }
 }
 
@@ -49,6 +53,14 @@ public struct TermInput {
     self.progress = progress
   }
 
+  /// The student's activation at a tap, in float32.
+  public func student(at tap: Tap) throws -> Tensor { try student.activation(at: tap).to(.float32) }
+
+  /// The teacher's activation at a tap, in float32, never with a gradient.
+  public func teacher(at tap: Tap, for term: String) throws -> Tensor {
+    try requireTeacher(for: term).activation(at: tap).to(.float32)
+  }
+
   /// The teacher's trace.
   ///
   /// - Throws: `DistillationError` when there is no teacher.
@@ -56,38 +68,4 @@ public struct TermInput {
     guard let teacher else { throw DistillationError("the term \(term) needs a teacher") }
     return teacher
   }
-}
-
-/// A number that may change while training goes on: constant, or from one value to another.
-public struct Ramp: Sendable, Equatable {
-  public enum Shape: String, Sendable, Codable, CaseIterable {
-    case linear
-    case cosine
-  }
-
-  public var from: Double
-  public var to: Double
-  public var shape: Shape
-
-  public init(from: Double, to: Double, shape: Shape = .linear) {
-    self.from = from
-    self.to = to
-    self.shape = shape
-  }
-
-  public init(_ value: Double) { self.init(from: value, to: value) }
-
-  /// - Parameter progress: 0 at the start, 1 at the end
-  public func value(at progress: Double) -> Double {
-    let progress = min(max(progress, 0), 1)
-    switch shape {
-    case .linear: return from + (to - from) * progress
-    case .cosine: return to + (from - to) * (1 + Foundation.cos(.pi * progress)) / 2
-    }
-  }
-}
-
-extension Ramp: ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral {
-  public init(floatLiteral value: Double) { self.init(value) }
-  public init(integerLiteral value: Int) { self.init(Double(value)) }
 }

@@ -213,14 +213,14 @@ public final class Trainer {
   private func save(_ listener: (Event) throws -> Answer) throws {
     guard let checkpoint else { return }
     try checkpoint.write(
-      state, student: student, optimizer: optimizer, adapters: objective.adapters, dropout: dropout)
+      state, student: student, optimizer: optimizer, adapters: objective.adapterState, dropout: dropout)
     _ = try listener(.checkpointed(path: checkpoint.path))
   }
 
   private func restore() throws {
     guard let checkpoint, checkpoint.exists else { return }
     state = try checkpoint.read(
-      student: student, optimizer: optimizer, adapters: objective.adapters, dropout: dropout)
+      student: student, optimizer: optimizer, adapters: objective.adapterState, dropout: dropout)
   }
 }
 

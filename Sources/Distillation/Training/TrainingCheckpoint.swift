@@ -75,7 +75,8 @@ public struct TrainingCheckpoint: Sendable {
   ) throws -> TrainingState {
     let checkpoint = try Checkpoint.read(path)
     guard let text = checkpoint.metadata[Self.positionKey],
-      let position = try? JSONDecoder().decode(Position.self, from: Data(text.utf8))
+      let position = try? JSONDecoder().decode(Position.self, from: Data(text.utf8)),
+      min(position.step, position.epoch, position.batch, position.round, position.examples) >= 0
     else { throw DistillationError("\(path) holds no state of a training") }
     guard position.identity == identity else {
       throw DistillationError(
