@@ -25,15 +25,15 @@ public struct LossSum {
 
 extension Tensor {
   /// Runs a loss outside mixed precision, on numbers in float32 (or float64, if these are).
-  func asLoss(_ body: (_ logits: Tensor) throws -> Tensor) throws -> Tensor {
+  package func asLoss(_ body: (_ logits: Tensor) throws -> Tensor) throws -> Tensor {
     try withoutAutocast(on: device) { try body(precise()) }
   }
 
   /// In float32; float64 stays.
-  func precise() throws -> Tensor { dtype == .float64 ? self : try to(.float32) }
+  package func precise() throws -> Tensor { dtype == .float64 ? self : try to(.float32) }
 
   /// How many rows along the last dimension there are.
-  var rowCount: Int {
+  package var rowCount: Int {
     let shape = shape
     return shape.dropLast().reduce(1, *)
   }
@@ -41,7 +41,7 @@ extension Tensor {
 
 /// - Throws: `TorchError` unless both have one shape, `[..., C]`. Shapes are never broadcast in a loss: that would compare
 ///   other numbers than meant.
-func requireSameShape(_ loss: String, _ first: Tensor, _ second: Tensor, _ words: String) throws {
+package func requireSameShape(_ loss: String, _ first: Tensor, _ second: Tensor, _ words: String) throws {
   let shapes = [first.shape, second.shape]
   guard shapes[0] == shapes[1], !shapes[0].isEmpty else {
     throw TorchError(
