@@ -32,6 +32,8 @@ public struct Objective {
     /// The sum of the loss over the examples of this batch that count, detached.
     public var sum: Tensor
     public var count: Int
+    /// What it adds to the total: weight · sum / the step's count, detached.
+    public var share: Tensor
   }
 
   /// What is optimized, and what it is made of: `total` = Σ weight · sum / the step's count.
@@ -74,29 +76,36 @@ public struct Objective {
   }
 
   /// Makes the terms' adapters, whose shapes are those that student and teacher give for `batch`. Called once, before
-  /// the optimizer is made; without terms that look at layers it does nothing.
+  /// the optimizer is made; without terms that look at layers or parameters it does nothing.
   ///
   /// - Parameter seed: of the adapters' first values; each term has a random stream of its own
   /// - Throws: `TapError` when a tap matches no module, `DistillationError` when the layers do not fit together.
   public func prepare(student: any Layer, teacher: (any Teacher)?, batch: Batch, seed: UInt64) throws {
-    guard !studentTaps.isEmpty || !teacherTaps.isEmpty else { return }
+    guard entries.contains(where: { !$0.term.seesTokens || $0.term.needsParameters }) else { return }
     student.eval()
     defer { student.train() }
     try withoutGradient {
-      let first = TermInput(
+      var first = TermInput(
         student: try student.trace(batch.inputs, taps: studentTaps),
         teacher: needsTeacher ? try teacher?.trace(batch, taps: teacherTaps) : nil, batch: batch)
+      first.parameters = student.namedParameters
+      let byToken = try first.byToken()
       for (index, entry) in entries.enumerated() {
-        try withRandomStream(try RandomStream(seed: seed, name: "terms.\(index)")) { try entry.term.prepare(first) }
+        try withRandomStream(try RandomStream(seed: seed, name: "terms.\(index)")) {
+          try entry.term.prepare(entry.term.seesTokens ? byToken : first)
+        }
         try entry.term.adapter?.move(to: batch.inputs.device)
         entry.term.adapter?.train()
       }
     }
   }
 
-  /// The number of examples that count for each term in a whole step.
+  /// The number of examples that count for each term in a whole step; of tokens, for a term on the outputs of sequences.
   public func counts(_ batches: [Batch]) -> [Int] {
-    entries.map { entry in batches.reduce(0) { $0 + entry.term.count($1) } }
+    let byToken = batches.map(\.byToken)
+    return entries.map { entry in
+      (entry.term.seesTokens ? byToken : batches).reduce(0) { $0 + entry.term.count($1) }
+    }
   }
 
   /// The objective on one batch of a step.
@@ -109,16 +118,20 @@ public struct Objective {
     let counts = counts ?? self.counts([batch])
     let input = TermInput(student: student, teacher: teacher, batch: batch, progress: position.progress)
     return try withoutAutocast(on: student.output.device) {
+      let byToken = try input.byToken()
       var total: Tensor?
       var parts: [Part] = []
       for (entry, count) in zip(entries, counts) where entry.isActive(at: position) {
-        let here = entry.term.count(batch)
+        let input = entry.term.seesTokens ? byToken : input
+        let here = entry.term.count(input.batch)
         let weight = entry.weight.value(at: position.progress)
         guard here > 0, weight != 0 else { continue }
         let sum = try entry.term.sum(input)
         let share = try sum * (weight / Double(count))
         total = try total.map { try $0 + share } ?? share
-        parts.append(Part(name: entry.term.name, weight: weight, sum: try sum.detached(), count: here))
+        parts.append(
+          Part(
+            name: entry.term.name, weight: weight, sum: try sum.detached(), count: here, share: try share.detached()))
       }
       return total.map { Value(total: $0, parts: parts) }
     }

@@ -44,6 +44,26 @@ import TorchOptim
     }
   }
 
+  /// The best weights are those of a round before the interruption, and none of the later ones is as good.
+  @Test func theBestRoundOutlivesAnInterruption() throws {
+    try withTemporaryFolder { folder in
+      var training = TinyTraining()
+      training.learningRate = 2
+      let whole = try training.makeStudent()
+      let expected = try training.makeTrainer(student: whole).run()
+      training.checkpoint = "\(folder)/state.safetensors"
+      let stop = 25
+      #expect(expected.keptRound * 5 < stop, "the settings of this test no longer put the best round first")
+      _ = try training.makeTrainer(student: training.makeStudent()).run { event in
+        if case .progress(let progress) = event, progress.step == stop { return .stop }
+        return .continue
+      }
+      let student = try training.makeStudent()
+      #expect(try training.makeTrainer(student: student).run() == expected)
+      #expect(try bytes(of: student) == bytes(of: whole))
+    }
+  }
+
   @Test func aStateOfAnotherRecipeIsRefused() throws {
     try withTemporaryFolder { folder in
       var training = TinyTraining()

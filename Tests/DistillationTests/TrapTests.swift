@@ -150,6 +150,46 @@ import TorchOptim
     #expect(value.parts.map(\.name) == ["soft_targets", "hard_labels", "logit_matching"])
   }
 
+  /// Over a round, too, with accumulation, a short last batch and a term that starts late.
+  @Test func whatARoundLogsSumsToItsLoss() throws {
+    var training = TinyTraining()
+    training.accumulation = 2
+    let objective = try Objective([
+      .init(try SoftTargets(temperature: 4), weight: Ramp(from: 0.9, to: 0.1)),
+      .init(try HardLabels(), weight: 0.3, start: 1),
+    ])
+    var rounds: [Event.Round] = []
+    _ = try training.makeTrainer(student: training.makeStudent(), objective: objective).run { event in
+      if case .round(let round) = event { rounds.append(round) }
+      return .continue
+    }
+    #expect(rounds.first?.parts.count == 1 && rounds.last?.parts.count == 2)
+    for round in rounds { assertClose(round.parts.values.reduce(0, +), round.loss, relative: 1e-9) }
+    #expect(rounds.map(\.epoch) == rounds.indices.map { Double($0 + 1) })
+  }
+
+  /// Outputs that were computed on other data, other augmentation or fewer views are refused before the training.
+  @Test func outputsComputedOnOtherInputsAreRefused() throws {
+    let training = TinyTraining()
+    let teacher = try PrecomputedTeacher(
+      computing: FrozenTeacher(try training.makeTeacherModel()), over: training.makeLoader())
+    func refusal(_ data: any Dataset, _ change: (inout DataLoader.Options) -> Void) throws -> String {
+      var options = DataLoader.Options(batchSize: 8)
+      options.views = 1
+      change(&options)
+      let loader = try DataLoader(dataset: data, examples: Array(0..<35), options: options)
+      let error = #expect(throws: DistillationError.self) { try teacher.requireFit(loader) }
+      return error?.description ?? ""
+    }
+    let data = training.data
+    let normalization = Normalization(mean: [0.5], standardDeviation: [2])
+    #expect(try refusal(data) { $0.normalization = normalization }.contains("other inputs"))
+    #expect(try refusal(data) { $0.views = 2 }.contains("1 views of each example, and the training shows 2"))
+    #expect(try refusal(data) { $0.views = nil }.contains("a new one in each epoch"))
+    #expect(try refusal(try TinyData.vectors(count: 44)) { _ in }.contains("other data"))
+    try EnsembleTeacher([teacher]).requireFit(training.makeLoader())
+  }
+
   @Test func tapsThatMatchNothingAreErrors() throws {
     let training = TinyTraining()
     let batch = try #require(try training.makeLoader().batches(epoch: 0).next())

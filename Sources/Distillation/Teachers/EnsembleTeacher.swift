@@ -25,9 +25,13 @@ public final class EnsembleTeacher: Teacher {
     self.average = average
   }
 
+  public func requireFit(_ loader: DataLoader) throws {
+    for member in members { try member.requireFit(loader) }
+  }
+
   public func trace(_ batch: Batch, taps: [Tap]) throws -> TeacherTrace {
     guard taps.isEmpty else {
-      throw DistillationError("an ensemble has no layers in common to tap: let a term name one member as its teacher")
+      throw DistillationError("an ensemble has no layers in common to tap: terms on layers need a single teacher")
     }
     var logits: [Tensor] = []
     var memberWeights: [Double] = []

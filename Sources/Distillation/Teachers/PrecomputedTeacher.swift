@@ -12,6 +12,9 @@ public final class PrecomputedTeacher: Teacher {
   /// The row of each example id.
   private let rows: [Int: Int]
   private let views: Int
+  /// What the teacher saw.
+  private let dataset: any Dataset
+  private let inputIdentity: String
 
   /// Computes the logits of `teacher` for all examples of `loader`, in all its views.
   ///
@@ -24,7 +27,6 @@ public final class PrecomputedTeacher: Teacher {
     progress: (Double) -> Answer = { _ in .continue }
   ) throws {
     guard views > 0 else { throw DistillationError("there must be at least one view to label, not \(views)") }
-    guard loader.batchCount > 0 else { throw DistillationError("there are no examples for the teacher to label") }
     var rows: [Int: Int] = [:]
     for (row, id) in loader.examples.enumerated() { rows[id] = row }
     var stored: [Tensor] = []
@@ -59,6 +61,27 @@ public final class PrecomputedTeacher: Teacher {
     self.average = average
     self.rows = rows
     self.views = views
+    dataset = loader.dataset
+    inputIdentity = try loader.inputIdentity
+  }
+
+  public func requireFit(_ loader: DataLoader) throws {
+    let given = try loader.inputIdentity
+    guard given == inputIdentity else {
+      throw DistillationError(
+        "the teacher's outputs were computed on other inputs than the training shows: '\(inputIdentity)', not '\(given)'"
+      )
+    }
+    guard let shown = loader.options.views, shown <= views else {
+      throw DistillationError(
+        "the teacher's outputs were computed for \(views) views of each example, and the training shows "
+          + (loader.options.views.map { "\($0)" } ?? "a new one in each epoch"))
+    }
+    guard try loader.dataset.contentHash == dataset.contentHash else {
+      throw DistillationError(
+        "the teacher's outputs were computed on other data than the training shows: \(dataset.name), not "
+          + loader.dataset.name)
+    }
   }
 
   /// Bytes that the stored logits take.

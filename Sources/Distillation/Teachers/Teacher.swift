@@ -10,9 +10,17 @@ import TorchNN
 public protocol Teacher: AnyObject {
   /// What the teacher says of a batch: outputs that never require a gradient.
   func trace(_ batch: Batch, taps: [Tap]) throws -> TeacherTrace
+
+  /// Makes sure that it can teach on what a loader shows: outputs that were computed before are those of certain inputs
+  /// only.
+  ///
+  /// - Throws: `DistillationError` that says what differs.
+  func requireFit(_ loader: DataLoader) throws
 }
 
 extension Teacher {
+  public func requireFit(_ loader: DataLoader) throws {}
+
   public func trace(_ batch: Batch) throws -> TeacherTrace { try trace(batch, taps: []) }
 }
 

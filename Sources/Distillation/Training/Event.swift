@@ -30,10 +30,12 @@ public enum Event: Sendable {
     public var round: Int
     /// Optimizer steps so far.
     public var step: Int
+    /// Passes over the training examples so far, as the epochs of terms are counted.
+    public var epoch: Double
     public var learningRate: Double
     /// The mean of the optimized loss over the round.
     public var loss: Double
-    /// The mean of each term, unweighted, by name.
+    /// Each term's share of it, already weighted, by name: they sum to the loss.
     public var parts: [String: Double]
     public var validation: ValidationScore?
     /// Whether this is the best validation so far.

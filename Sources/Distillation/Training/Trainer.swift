@@ -20,7 +20,6 @@ public final class Trainer {
     public var precision = Precision.float32
     /// The norm to which the gradient is clipped; nil: not at all.
     public var clipNorm: Double?
-    /// Whether to keep the weights of the round with the best validation, or of the last.
     public var keep = Keep.best
     public var metric = Metric.accuracy
     /// Rounds without improvement after which to stop.
@@ -35,13 +34,17 @@ public final class Trainer {
     public init(steps: Int) { self.steps = steps }
   }
 
+  /// The weights that the student has after the training.
   public enum Keep: String, Codable, Sendable, CaseIterable {
+    /// The weights of the round with the best validation; without validation, the last ones.
     case best
+    /// The weights at the end.
     case last
   }
 
   /// What decides which round is best.
   public enum Metric: String, Codable, Sendable, CaseIterable {
+    /// Among equally accurate rounds, the one with the smaller loss.
     case accuracy
     case loss
 
@@ -85,6 +88,7 @@ public final class Trainer {
       let names = objective.entries.filter { $0.term.needsTeacher }.map(\.term.name)
       throw DistillationError("\(names.joined(separator: ", ")) cannot be computed without a teacher")
     }
+    try teacher?.requireFit(loader)
     let missing = objective.adapters.filter { adapter in
       !optimizer.tensors.contains { $0 === adapter.tensor }
     }
@@ -199,7 +203,8 @@ public final class Trainer {
     state.lastScore = score
     state.isEarlyStopped = options.earlyStop.map { state.round - (state.best?.round ?? state.round) >= $0 } ?? false
     return Event.Round(
-      round: state.round, step: state.step, learningRate: optimizer.learningRate * optimizer.learningRateFactor,
+      round: state.round, step: state.step, epoch: Double(state.step) / Double(stepsPerEpoch),
+      learningRate: optimizer.learningRate * optimizer.learningRateFactor,
       loss: losses.total, parts: losses.parts, validation: score, isBest: isBest)
   }
 

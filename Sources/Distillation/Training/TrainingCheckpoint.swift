@@ -26,10 +26,6 @@ public struct TrainingCheckpoint: Sendable {
       var round: Int
       var score: ValidationScore
     }
-    struct Running: Codable {
-      var name: String
-      var count: Int
-    }
     var identity: String
     var step: Int
     var epoch: Int
@@ -40,7 +36,8 @@ public struct TrainingCheckpoint: Sendable {
     var isEarlyStopped: Bool
     var best: Best?
     var lastScore: ValidationScore?
-    var running: [Running]
+    /// The terms whose losses are running, in order.
+    var running: [String]
   }
 
   private static let positionKey = "distill.position"
@@ -61,7 +58,7 @@ public struct TrainingCheckpoint: Sendable {
       identity: identity, step: state.step, epoch: state.epoch, batch: state.batch, round: state.round,
       roundStart: state.roundStart, examples: state.examples, isEarlyStopped: state.isEarlyStopped,
       best: state.best.map { Position.Best(round: $0.round, score: $0.score) }, lastScore: state.lastScore,
-      running: state.running.map { Position.Running(name: $0.name, count: $0.count) })
+      running: state.running.map(\.name))
     let text = String(decoding: try JSONEncoder().encode(position), as: UTF8.self)
     try Checkpoint.write(
       tensors.map { NamedTensor(name: $0.0, tensor: $0.1) }, metadata: [Self.positionKey: text], to: path)
@@ -82,22 +79,17 @@ public struct TrainingCheckpoint: Sendable {
       throw DistillationError(
         "\(path) belongs to another recipe or other data: start anew in another folder, or undo the change")
     }
-    func part(_ prefix: String) -> [(name: String, tensor: Tensor)] {
+    func part(_ prefix: String) -> [NamedTensor] {
       checkpoint.tensors.compactMap { named in
-        named.name.hasPrefix(prefix + ".") ? (String(named.name.dropFirst(prefix.count + 1)), named.tensor) : nil
+        named.name.hasPrefix(prefix + ".")
+          ? NamedTensor(name: String(named.name.dropFirst(prefix.count + 1)), tensor: named.tensor) : nil
       }
     }
     func overwrite(_ own: [NamedTensor], _ prefix: String) throws {
-      let saved = Dictionary(part(prefix).map { ($0.name, $0.tensor) }) { first, _ in first }
-      guard saved.count == own.count else {
-        throw DistillationError(
-          "\(path) holds \(saved.count) tensors '\(prefix)', not the \(own.count) that are needed")
-      }
-      for named in own {
-        guard let tensor = saved[named.name], tensor.shape == named.tensor.shape else {
-          throw DistillationError("\(path) holds no fitting '\(prefix).\(named.name)'")
-        }
-        try withoutGradient { try named.tensor.copy(from: tensor) }
+      do {
+        try own.overwrite(with: part(prefix))
+      } catch let error as DistillationError {
+        throw DistillationError("\(path), \(prefix): \(error)")
       }
     }
     try overwrite(student.state, "student")
@@ -121,10 +113,8 @@ public struct TrainingCheckpoint: Sendable {
       state.best = TrainingState.Best(round: best.round, score: best.score, weights: weights)
     }
     let sums = Dictionary(part("running").map { ($0.name, $0.tensor) }) { first, _ in first }
-    state.running = try position.running.compactMap { running in
-      try sums[running.name].map {
-        TrainingState.RunningLoss(name: running.name, sum: try $0.to(device).copied(), count: running.count)
-      }
+    state.running = try position.running.compactMap { name in
+      try sums[name].map { TrainingState.RunningLoss(name: name, sum: try $0.to(device).copied()) }
     }
     return state
   }

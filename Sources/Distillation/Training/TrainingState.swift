@@ -10,11 +10,11 @@ struct TrainingState {
     var weights: [NamedTensor]
   }
 
-  /// A loss summed up since the round began: on the device, so that no step has to wait.
+  /// A term's share of the loss, summed over the steps since the round began: on the device, so that no step has to
+  /// wait.
   struct RunningLoss {
     var name: String
     var sum: Tensor
-    var count: Int
   }
 
   /// Optimizer steps taken.
@@ -29,42 +29,28 @@ struct TrainingState {
   var best: Best?
   var lastScore: ValidationScore?
   var isEarlyStopped = false
-  /// The optimized loss first (its count is that of values), then the terms.
   var running: [RunningLoss] = []
-
-  static let totalName = "total"
+  /// The step at which the present round began.
+  var roundStart = 0
 
   mutating func note(_ value: Objective.Value, exampleCount: Int) throws {
     examples += exampleCount
     try withoutGradient {
-      try add(Self.totalName, value.total.detached(), count: 0)
-      for part in value.parts { try add(part.name, part.sum, count: part.count) }
-    }
-  }
-
-  private mutating func add(_ name: String, _ sum: Tensor, count: Int) throws {
-    if let index = running.firstIndex(where: { $0.name == name }) {
-      try running[index].sum.add(sum)
-      running[index].count += count
-    } else {
-      running.append(RunningLoss(name: name, sum: try sum.to(.float64).copied(), count: count))
-    }
-  }
-
-  /// The step at which the present round began.
-  var roundStart = 0
-
-  func roundLosses() throws -> (total: Double, parts: [String: Double]) {
-    var total = 0.0
-    var parts: [String: Double] = [:]
-    for loss in running {
-      if loss.name == Self.totalName {
-        total = try loss.sum.item() / Double(max(1, step - roundStart))
-      } else if loss.count > 0 {
-        parts[loss.name] = try loss.sum.item() / Double(loss.count)
+      for part in value.parts {
+        if let index = running.firstIndex(where: { $0.name == part.name }) {
+          try running[index].sum.add(part.share)
+        } else {
+          running.append(RunningLoss(name: part.name, sum: try part.share.to(.float64).copied()))
+        }
       }
     }
-    return (total, parts)
+  }
+
+  /// The mean over the round's steps of each term's share; they sum to the mean of the loss.
+  func roundLosses() throws -> (total: Double, parts: [String: Double]) {
+    var parts: [String: Double] = [:]
+    for loss in running { parts[loss.name] = try loss.sum.item() / Double(max(1, step - roundStart)) }
+    return (running.reduce(0) { $0 + (parts[$1.name] ?? 0) }, parts)
   }
 
   mutating func takeRoundLosses() throws -> (total: Double, parts: [String: Double]) {
@@ -83,10 +69,26 @@ extension Module {
     }
   }
 
-  /// Overwrites parameters and buffers with those of a copy of this very module's state.
+  /// Overwrites parameters and buffers with those of a copy of this very module's state, found by name.
+  ///
+  /// - Throws: `DistillationError` when the copy is another module's.
+  func overwrite(with copy: [NamedTensor]) throws { try state.overwrite(with: copy) }
+}
+
+extension [NamedTensor] {
+  /// Overwrites each tensor with the one of its name.
+  ///
+  /// - Throws: `DistillationError` when the names or shapes are not the same.
   func overwrite(with copy: [NamedTensor]) throws {
-    try withoutGradient {
-      for (own, saved) in zip(state, copy) { try own.tensor.copy(from: saved.tensor) }
+    let saved = Dictionary(copy.map { ($0.name, $0.tensor) }) { first, _ in first }
+    guard copy.count == count else {
+      throw DistillationError("\(copy.count) saved tensors cannot take the place of \(count)")
+    }
+    for own in self {
+      guard let tensor = saved[own.name], tensor.shape == own.tensor.shape else {
+        throw DistillationError("no saved tensor fits '\(own.name)' \(own.tensor.shape)")
+      }
+      try withoutGradient { try own.tensor.copy(from: tensor) }
     }
   }
 }
