@@ -1,3 +1,5 @@
+import Distillation
+
 extension Configuration {
   /// What can be said without looking at any file, beyond single values.
   func check(_ map: RecipeMap, hasTerms: Bool) {

@@ -1,4 +1,5 @@
 import DistillModels
+import Distillation
 
 extension Configuration {
   /// The whole recipe with every default, always in the same order. Reading it gives an equal configuration.

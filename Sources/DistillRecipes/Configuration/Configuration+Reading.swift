@@ -1,4 +1,5 @@
 import DistillModels
+import Distillation
 
 extension Configuration {
   /// Reads a recipe's tree. Problems go to the log; nil when there are errors.

@@ -1,3 +1,5 @@
+import Distillation
+
 extension Configuration.Training {
   /// Whose training a section describes.
   enum Role {

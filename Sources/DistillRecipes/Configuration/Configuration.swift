@@ -1,4 +1,5 @@
 import DistillModels
+import Distillation
 
 /// A recipe: what is to be distilled from what, on which data, and how. Read from YAML, checked, with every default
 /// filled in.
@@ -150,7 +151,7 @@ extension Configuration {
     /// One, or those of an ensemble.
     public var members: [Member]
     /// How an ensemble's outputs become one.
-    public var average: Average
+    public var average: EnsembleAverage
     /// Whether the outputs are computed once and kept in memory.
     public var precompute: Precompute
     /// How the teacher is trained when its weights do not exist; nil: it must exist.
@@ -167,15 +168,6 @@ extension Configuration {
     public var weights: String?
     /// How much the member counts in an ensemble.
     public var weight: Double
-  }
-
-  public enum Average: String, Sendable, Codable, CaseIterable {
-    /// Of the probabilities.
-    case arithmetic
-    /// Of the probabilities, normalized: the mean of the log-probabilities.
-    case geometric
-    /// Of the logits.
-    case logits
   }
 
   public enum Precompute: String, Sendable, Codable, CaseIterable {
@@ -268,9 +260,9 @@ extension Configuration {
     public var schedule: Schedule
     /// The largest norm of all gradients together; nil: not clipped.
     public var clipNorm: Double?
-    public var keep: Keep
+    public var keep: Trainer.Keep
     /// What `keep: best` and `early_stop` go by.
-    public var metric: Metric
+    public var metric: Trainer.Metric
     /// Epochs without improvement after which the training ends; nil: never before its time.
     public var earlyStop: Int?
     public var checkpointEvery: CheckpointInterval
@@ -283,24 +275,6 @@ extension Configuration {
   public enum Length: Sendable, Equatable {
     case epochs(Int)
     case steps(Int)
-  }
-
-  public enum Precision: String, Sendable, Codable, CaseIterable {
-    case float32
-    case bfloat16
-    case float16
-  }
-
-  public enum Keep: String, Sendable, Codable, CaseIterable {
-    /// The weights with the best metric on the validation examples.
-    case best
-    /// The weights at the end.
-    case last
-  }
-
-  public enum Metric: String, Sendable, Codable, CaseIterable {
-    case accuracy
-    case loss
   }
 
   public enum CheckpointInterval: Sendable, Equatable {

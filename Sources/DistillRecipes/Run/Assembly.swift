@@ -89,10 +89,10 @@ extension Configuration.Training {
     options.stepsPerEpoch = budget.stepsPerEpoch
     options.stepsPerRound = budget.stepsPerRound
     options.accumulation = accumulation
-    options.precision = Distillation.Precision(rawValue: precision.rawValue) ?? .float32
+    options.precision = precision
     options.clipNorm = clipNorm
-    options.keep = keep == .best ? .best : .last
-    options.metric = metric == .accuracy ? .accuracy : .loss
+    options.keep = keep
+    options.metric = metric
     options.earlyStop = earlyStop
     if case .steps(let steps) = checkpointEvery { options.checkpointInterval = steps }
     options.seed = seed
