@@ -56,7 +56,7 @@ let package = Package(
     .testTarget(
       name: "DistillationTests", dependencies: ["Distillation", "DistillData", "TorchNN", "TorchOptim", "TestSupport"]),
     .testTarget(name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "DistillModels"]),
-    .testTarget(name: "DistillRecipesTests", dependencies: ["DistillRecipes", "DistillModels"]),
+    .testTarget(name: "DistillRecipesTests", dependencies: ["DistillRecipes", "DistillModels", "Distillation"]),
     .testTarget(name: "distillTests", dependencies: ["distill", "DistillRecipes"]),
     // They run the binary, which this dependency builds.
     .testTarget(name: "DistillCommandTests", dependencies: [.target(name: "distill"), "DistillRecipes"]),

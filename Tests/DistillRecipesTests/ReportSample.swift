@@ -1,3 +1,4 @@
+import Distillation
 import Foundation
 
 @testable import DistillRecipes
@@ -30,26 +31,26 @@ enum ReportSample {
     }
   }
 
-  static func classScores(_ confusion: [[Int]]) -> [ReportData.ClassScore] {
+  static func classScores(_ confusion: [[Int]]) -> [Metrics.ClassScore] {
     confusion.indices.map { index in
       let support = confusion[index].reduce(0, +)
       let predicted = confusion.reduce(0) { $0 + $1[index] }
       let right = Double(confusion[index][index])
       let (recall, precision) = (right / Double(max(1, support)), right / Double(max(1, predicted)))
-      return ReportData.ClassScore(
+      return Metrics.ClassScore(
         precision: precision, recall: recall, f1: 2 * precision * recall / max(1e-9, precision + recall),
-        support: support)
+        count: support)
     }
   }
 
-  static func reliability(overconfidence: Double, count: Int) -> [ReportData.ReliabilityBin] {
+  static func reliability(overconfidence: Double, count: Int) -> [Metrics.ReliabilityBin] {
     (0..<15).map { index in
       let (low, high) = (Double(index) / 15, Double(index + 1) / 15)
       let confidence = (low + high) / 2
       let share = index == 14 ? 0.62 : index < 3 ? 0 : 0.01 + 0.012 * Double(index - 3)
-      return ReportData.ReliabilityBin(
-        low: low, high: high, confidence: confidence,
-        accuracy: max(0, confidence - overconfidence * (1.2 - confidence)), count: Int(share * Double(count)))
+      return Metrics.ReliabilityBin(
+        lower: low, upper: high, count: Int(share * Double(count)), confidence: confidence,
+        accuracy: max(0, confidence - overconfidence * (1.2 - confidence)))
     }
   }
 

@@ -1,3 +1,4 @@
+import Distillation
 import Foundation
 import Testing
 
@@ -127,7 +128,7 @@ struct ReportTests {
   func degenerate() throws {
     var data = ReportData(title: "t", classNames: ["only"])
     let student = ReportData.Figures(architecture: "s")
-    let bin = ReportData.ReliabilityBin(low: 0.5, high: 0.5, confidence: 1, accuracy: 1, count: 1)
+    let bin = Metrics.ReliabilityBin(lower: 0.5, upper: 0.5, count: 1, confidence: 1, accuracy: 1)
     data.similarities = [
       ReportData.Similarity(temperature: 1, matrix: [[1]]), ReportData.Similarity(temperature: 2, matrix: []),
     ]
@@ -144,7 +145,7 @@ struct ReportTests {
                 seed: 1, scores: ReportData.Scores(accuracy: 1),
                 curve: [ReportData.CurvePoint(epoch: 1, trainLoss: 0, validationAccuracy: 1, validationLoss: 0)])
             ],
-            classScores: [ReportData.ClassScore(precision: 1, recall: 1, f1: 1, support: 3)], confusion: [[3]],
+            classScores: [Metrics.ClassScore(precision: 1, recall: 1, f1: 1, count: 3)], confusion: [[3]],
             reliability: [bin])
         }),
     ]
@@ -196,7 +197,7 @@ struct ReportTests {
     let uniform = (0..<count).map { _ in [Double](repeating: 1 / Double(count), count: count) }
     data.similarities = [ReportData.Similarity(temperature: 1, matrix: uniform)]
     let scores = (0..<count).map {
-      ReportData.ClassScore(precision: 0.5, recall: Double($0) / Double(count), f1: 0.5, support: 50)
+      Metrics.ClassScore(precision: 0.5, recall: Double($0) / Double(count), f1: 0.5, count: 50)
     }
     var confusion = (0..<count).map { row in (0..<count).map { $0 == row ? 40 : 0 } }
     confusion[17][42] = 10
@@ -219,16 +220,31 @@ struct ReportTests {
   @Test(
     "The verdict follows the interval",
     arguments: [
-      (0.083, 0.079, 0.087, Verdict.Kind.helped, "Distillation helped: +8.3\u{A0}points [7.9,\u{A0}8.7]"),
-      (-0.02, -0.03, -0.012, .hurt, "Distillation hurt: −2.0\u{A0}points [−3.0,\u{A0}−1.2]"),
-      (0.002, -0.001, 0.005, .unclear, "No clear difference: +0.20\u{A0}points [−0.10,\u{A0}0.50]"),
-      (0.05, 0, 0.1, .unclear, "No clear difference: +5.00\u{A0}points [0.00,\u{A0}10.00]"),
+      (
+        0.083, 0.079, 0.087, Verdict.Kind.helped,
+        "Distillation helped: +8.30 points, 95 % interval +7.90 to +8.70, 3 seeds."
+      ),
+      (-0.02, -0.03, -0.012, .hurt, "Distillation hurt: −2.00 points, 95 % interval −3.00 to −1.20, 3 seeds."),
+      (0.002, -0.001, 0.005, .unclear, "No clear difference: +0.20 points, 95 % interval −0.10 to +0.50, 3 seeds."),
+      (0.05, 0, 0.1, .unclear, "No clear difference: +5.00 points, 95 % interval 0.00 to +10.00, 3 seeds."),
+      (
+        0.05, .nan, .nan, .tooFewSeeds,
+        "Too few seeds for a verdict: the difference was +5.00 points. Use three seeds or more."
+      ),
     ])
   func verdict(mean: Double, low: Double, high: Double, kind: Verdict.Kind, sentence: String) {
-    var data = ReportSample.data
-    data.settings[0].arms[1].gain = ReportData.Interval(mean: mean, low: low, high: high)
-    #expect(Verdict(data).kind == kind)
-    #expect(Verdict(data).sentence == sentence)
+    var setting = ReportSample.data.settings[0]
+    setting.arms[1].gain = ReportData.Interval(mean: mean, low: low, high: high)
+    #expect(Verdict(setting).kind == kind)
+    #expect(Verdict(setting).sentence == sentence)
+  }
+
+  @Test("Without a student alone there is nothing to say of a gain")
+  func nothingCompared() {
+    var setting = ReportSample.data.settings[0]
+    setting.arms.removeFirst()
+    #expect(Verdict(setting).kind == .notCompared && Verdict(setting).gain == nil)
+    #expect(Verdict(setting).sentence.hasPrefix("Nothing was compared"))
   }
 
   @Test("The comparison has the teacher, each arm, and the figures of the right model")

@@ -1,3 +1,4 @@
+import Distillation
 import Foundation
 
 /// Everything a report shows, as plain values: no tensors, no files, nothing that needs the engine.
@@ -117,10 +118,11 @@ extension ReportData {
     public var scores: Scores
     /// Counts, `confusion[true class][predicted class]`; empty when not known.
     public var confusion: [[Int]]
-    public var reliability: [ReliabilityBin]
+    public var reliability: [Metrics.ReliabilityBin]
 
     public init(
-      name: String, figures: Figures, scores: Scores, confusion: [[Int]] = [], reliability: [ReliabilityBin] = []
+      name: String, figures: Figures, scores: Scores, confusion: [[Int]] = [],
+      reliability: [Metrics.ReliabilityBin] = []
     ) {
       self.name = name
       self.figures = figures
@@ -166,15 +168,15 @@ extension ReportData {
     /// The paired gain in accuracy over the first arm, with its 95 % interval; `nil` for the first arm.
     public var gain: Interval?
     /// Scores of each class, averaged over the seeds.
-    public var classScores: [ClassScore]
+    public var classScores: [Metrics.ClassScore]
     /// Counts summed over the seeds, `confusion[true class][predicted class]`; empty when not known.
     public var confusion: [[Int]]
     /// Over the predictions of all seeds.
-    public var reliability: [ReliabilityBin]
+    public var reliability: [Metrics.ReliabilityBin]
 
     public init(
-      name: String, seeds: [SeedResult], gain: Interval? = nil, classScores: [ClassScore] = [],
-      confusion: [[Int]] = [], reliability: [ReliabilityBin] = []
+      name: String, seeds: [SeedResult], gain: Interval? = nil, classScores: [Metrics.ClassScore] = [],
+      confusion: [[Int]] = [], reliability: [Metrics.ReliabilityBin] = []
     ) {
       self.name = name
       self.seeds = seeds
@@ -224,12 +226,8 @@ extension ReportData {
     /// The mean of the values and their sample standard deviation (n − 1 in the denominator). No values, no spread.
     public init?(_ values: [Double]) {
       guard !values.isEmpty else { return nil }
-      let count = Double(values.count)
-      let mean = values.reduce(0, +) / count
-      self.mean = mean
-      deviation =
-        values.count < 2
-        ? nil : (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / (count - 1)).squareRoot()
+      mean = values.reduce(0, +) / Double(values.count)
+      deviation = standardDeviation(values)
     }
   }
 
@@ -264,41 +262,6 @@ extension ReportData {
     public init(_ name: String, _ value: Double) {
       self.name = name
       self.value = value
-    }
-  }
-
-  /// How well one class is recognised.
-  public struct ClassScore: Codable, Sendable, Hashable {
-    public var precision: Double
-    public var recall: Double
-    public var f1: Double
-    /// The number of test examples of this class.
-    public var support: Int
-
-    public init(precision: Double, recall: Double, f1: Double, support: Int) {
-      self.precision = precision
-      self.recall = recall
-      self.f1 = f1
-      self.support = support
-    }
-  }
-
-  /// The predictions whose confidence lies in one range.
-  public struct ReliabilityBin: Codable, Sendable, Hashable {
-    public var low: Double
-    public var high: Double
-    /// The mean confidence of the predictions in the bin.
-    public var confidence: Double
-    /// The share of them that were right.
-    public var accuracy: Double
-    public var count: Int
-
-    public init(low: Double, high: Double, confidence: Double, accuracy: Double, count: Int) {
-      self.low = low
-      self.high = high
-      self.confidence = confidence
-      self.accuracy = accuracy
-      self.count = count
     }
   }
 

@@ -1,4 +1,4 @@
-/// What the first setting says, in words: the headline of the report and the last line in the terminal.
+/// What a setting says, in words: the headline of the report, and the sentence below each comparison.
 public struct Verdict: Sendable, Hashable {
   public enum Kind: Sendable, Hashable {
     /// The interval lies above zero.
@@ -7,48 +7,57 @@ public struct Verdict: Sendable, Hashable {
     case hurt
     /// The interval holds zero.
     case unclear
-    /// There is no interval: a single seed, or no comparison at all.
-    case unknown
+    /// There is no interval.
+    case tooFewSeeds
+    /// There is no student alone beside a distilled one.
+    case notCompared
   }
 
-  public var kind: Kind
+  public let kind: Kind
+  /// With ends that are NaN where there are too few seeds; nil where nothing was compared.
+  public let gain: ReportData.Interval?
+  public let seedCount: Int
+
   /// "Distillation helped".
-  public var statement: String
-  /// The gain in percentage points, "+8.3 points"; empty where there is none.
-  public var gain: String
-  /// "[7.9, 8.7]", or empty.
-  public var bounds: String
+  public var statement: String {
+    switch kind {
+    case .helped: "Distillation helped"
+    case .hurt: "Distillation hurt"
+    case .unclear: "No clear difference"
+    case .tooFewSeeds: "Too few seeds for a verdict"
+    case .notCompared: "Nothing was compared"
+    }
+  }
 
-  /// "Distillation helped: +8.3 points [7.9, 8.7]".
+  /// "Distillation helped: +8.31 points, 95 % interval +7.92 to +8.70, 3 seeds."
   public var sentence: String {
-    gain.isEmpty ? statement : "\(statement): \(gain)" + (bounds.isEmpty ? "" : " \(bounds)")
+    func points(_ difference: Double) -> String { Quantity.points(difference, decimals: 2) }
+    guard let gain else { return "\(statement), so nothing can be said of what distillation brought." }
+    guard kind != .tooFewSeeds else {
+      return "\(statement): the difference was \(points(gain.mean)) points. Use three seeds or more."
+    }
+    return "\(statement): \(points(gain.mean)) points, 95 % interval \(points(gain.low)) to \(points(gain.high)), "
+      + "\(counted(seedCount, "seed"))."
   }
 
-  public init(_ data: ReportData) {
-    guard let setting = data.settings.first, let primary = setting.primary,
-      let interval = setting.gain ?? setting.difference(of: primary), interval.mean.isFinite
-    else {
-      self.init(kind: .unknown, statement: "Nothing was compared", gain: "", bounds: "")
-      return
-    }
-    let gain = Quantity.points(interval.mean, decimals: Quantity.gainDecimals(interval)) + Quantity.space + "points"
-    guard let bounds = Quantity.bounds(interval) else {
-      self.init(kind: .unknown, statement: "Too few seeds for a verdict", gain: gain, bounds: "")
-      return
-    }
-    if interval.low > 0 {
-      self.init(kind: .helped, statement: "Distillation helped", gain: gain, bounds: bounds)
-    } else if interval.high < 0 {
-      self.init(kind: .hurt, statement: "Distillation hurt", gain: gain, bounds: bounds)
-    } else {
-      self.init(kind: .unclear, statement: "No clear difference", gain: gain, bounds: bounds)
-    }
-  }
-
-  private init(kind: Kind, statement: String, gain: String, bounds: String) {
-    self.kind = kind
-    self.statement = statement
-    self.gain = gain
-    self.bounds = bounds
+  public init(_ setting: ReportData.Setting?) {
+    let primary = setting?.primary
+    seedCount = primary?.seeds.count ?? 0
+    let interval = primary.flatMap { $0.gain ?? setting?.difference(of: $0) }
+    gain = interval.flatMap { $0.mean.isFinite ? $0 : nil }
+    kind =
+      if let gain {
+        if !gain.low.isFinite || !gain.high.isFinite {
+          .tooFewSeeds
+        } else if gain.low > 0 {
+          .helped
+        } else if gain.high < 0 {
+          .hurt
+        } else {
+          .unclear
+        }
+      } else {
+        .notCompared
+      }
   }
 }

@@ -34,7 +34,7 @@ struct ReportMaker {
     if teachers.members.count > 1 { figures.architecture = "ensemble of \(teachers.members.count)" }
     return ReportData.Teacher(
       name: "teacher", figures: figures, scores: metrics.scores, confusion: metrics.confusion,
-      reliability: metrics.reliabilityBins)
+      reliability: metrics.reliability)
   }
 
   private var labels: [Int] { (0..<materials.test.count).map { materials.test.label(at: $0) } }
@@ -56,32 +56,19 @@ struct ReportMaker {
   private func setting(_ setting: RunPlan.Setting) throws -> ReportData.Setting {
     let arms: [TrainingJob.Arm] = setting.configuration.compare ? [.alone, .distilled] : [.distilled]
     var made = try arms.map { try arm($0, setting) }
-    let differences = zip(made[0].seeds, made[made.count - 1].seeds).map { $1.scores.accuracy - $0.scores.accuracy }
-    var conclusion = "The student was not trained alone, so nothing can be said of what distillation brought."
     if made.count == 2 {
-      let gain = PairedDifference(differences)
+      let gain = PairedDifference(zip(made[0].seeds, made[1].seeds).map { $1.scores.accuracy - $0.scores.accuracy })
       if let low = gain.low, let high = gain.high {
         made[1].gain = ReportData.Interval(mean: gain.mean, low: low, high: high)
       }
-      conclusion = Self.conclusion(gain)
     }
     let specification = try setting.configuration.student.specification(
       inputShape: materials.train.exampleShape, classCount: materials.train.classCount)
-    return ReportData.Setting(
+    var shown = ReportData.Setting(
       name: setting.name.isEmpty ? configuration.name : setting.name, description: Self.describe(setting, materials),
-      conclusion: conclusion, student: try figures(specification), arms: made)
-  }
-
-  /// What may be said of a gain, and what not.
-  static func conclusion(_ gain: PairedDifference) -> String {
-    func points(_ value: Double) -> String { String(format: "%+.2f", value * 100) }
-    guard let low = gain.low, let high = gain.high else {
-      return "One seed says nothing of chance: the difference was \(points(gain.mean)) points. Use three seeds or more."
-    }
-    let interval = "\(points(gain.mean)) points, 95 % interval \(points(low)) to \(points(high)), \(gain.count) seeds"
-    if low > 0 { return "Distillation helped: \(interval)." }
-    if high < 0 { return "Distillation hurt: \(interval)." }
-    return "No difference can be shown: \(interval)."
+      student: try figures(specification), arms: made)
+    shown.conclusion = Verdict(shown).sentence
+    return shown
   }
 
   private static func describe(_ setting: RunPlan.Setting, _ materials: Materials) -> String {
@@ -114,8 +101,8 @@ struct ReportMaker {
     let classScores = (0..<classes).map { index in
       let scores = metrics.map { $0.perClass[index] }
       func mean(_ path: (Metrics.ClassScore) -> Double) -> Double { scores.map(path).reduce(0, +) / count }
-      return ReportData.ClassScore(
-        precision: mean(\.precision), recall: mean(\.recall), f1: mean(\.f1), support: scores.first?.count ?? 0)
+      return Metrics.ClassScore(
+        precision: mean(\.precision), recall: mean(\.recall), f1: mean(\.f1), count: scores.first?.count ?? 0)
     }
     return ReportData.Arm(
       name: arm.rawValue, seeds: seeds, classScores: classScores, confusion: confusion,
@@ -236,25 +223,18 @@ extension Metrics {
       calibrationError: expectedCalibrationError, agreement: agreement, divergence: teacherDivergence)
   }
 
-  var reliabilityBins: [ReportData.ReliabilityBin] {
-    reliability.map {
-      ReportData.ReliabilityBin(
-        low: $0.lower, high: $0.upper, confidence: $0.confidence, accuracy: $0.accuracy, count: $0.count)
-    }
-  }
-
   /// The reliability over the predictions of several models.
-  static func pooled(_ metrics: [Metrics]) -> [ReportData.ReliabilityBin] {
+  static func pooled(_ metrics: [Metrics]) -> [ReliabilityBin] {
     guard let first = metrics.first else { return [] }
     return first.reliability.indices.map { index in
       let bins = metrics.map { $0.reliability[index] }
       let count = bins.reduce(0) { $0 + $1.count }
-      func mean(_ path: (Metrics.ReliabilityBin) -> Double) -> Double {
+      func mean(_ path: (ReliabilityBin) -> Double) -> Double {
         count > 0 ? bins.reduce(0) { $0 + path($1) * Double($1.count) } / Double(count) : 0
       }
-      return ReportData.ReliabilityBin(
-        low: bins[0].lower, high: bins[0].upper, confidence: mean(\.confidence), accuracy: mean(\.accuracy),
-        count: count)
+      return ReliabilityBin(
+        lower: bins[0].lower, upper: bins[0].upper, count: count, confidence: mean(\.confidence),
+        accuracy: mean(\.accuracy))
     }
   }
 }

@@ -13,6 +13,13 @@ public struct Metrics: Codable, Sendable, Equatable {
     public var f1: Double
     /// The number of examples of this class.
     public var count: Int
+
+    public init(precision: Double, recall: Double, f1: Double, count: Int) {
+      self.precision = precision
+      self.recall = recall
+      self.f1 = f1
+      self.count = count
+    }
   }
 
   /// The examples whose confidence lies in one interval.
@@ -23,6 +30,14 @@ public struct Metrics: Codable, Sendable, Equatable {
     /// The mean probability of the predicted class.
     public var confidence: Double
     public var accuracy: Double
+
+    public init(lower: Double, upper: Double, count: Int, confidence: Double, accuracy: Double) {
+      self.lower = lower
+      self.upper = upper
+      self.count = count
+      self.confidence = confidence
+      self.accuracy = accuracy
+    }
   }
 
   /// The number of labelled examples.
@@ -67,7 +82,8 @@ public struct Metrics: Codable, Sendable, Equatable {
     let rows: [Double] = try logProbabilities.array()
     if let place = rows.firstIndex(where: \.isNaN) {
       throw DistillationError(
-        "the logits of example \(place / classCount) are not finite numbers: the model's weights or its inputs are damaged")
+        "the logits of example \(place / classCount) are not finite numbers: the model's weights or its inputs are damaged"
+      )
     }
     let ranked: [Int] = try logProbabilities.topK(topK).indices.array()
     // Of several equally probable classes the first, as everywhere.

@@ -1,9 +1,11 @@
+import Distillation
+
 /// How often predictions of a confidence are right: bars on the diagonal mean that the model can be taken at its word.
 struct ReliabilityDiagram {
   var id: String
   var title: String
   var tone: Tone
-  var bins: [ReportData.ReliabilityBin]
+  var bins: [Metrics.ReliabilityBin]
   var calibrationError: Double?
 
   private static let left = 34.0
@@ -12,7 +14,7 @@ struct ReliabilityDiagram {
   private static let strip = 34.0
 
   func markup() -> Markup? {
-    let bins = bins.filter { $0.count > 0 && $0.accuracy.isFinite && $0.confidence.isFinite && $0.high > $0.low }
+    let bins = bins.filter { $0.count > 0 && $0.accuracy.isFinite && $0.confidence.isFinite && $0.upper > $0.lower }
     guard !bins.isEmpty else { return nil }
     let width = Self.left + Self.size + 8
     let height = Self.top + Self.size + 12 + Self.strip + 22
@@ -69,8 +71,8 @@ struct ReliabilityDiagram {
     }
   }
 
-  private func bar(_ bin: ReportData.ReliabilityBin, _ horizontal: Scale, _ vertical: Scale) -> Markup {
-    let (x, end) = (horizontal(bin.low) + 1, horizontal(min(bin.high, 1)) - 1)
+  private func bar(_ bin: Metrics.ReliabilityBin, _ horizontal: Scale, _ vertical: Scale) -> Markup {
+    let (x, end) = (horizontal(bin.lower) + 1, horizontal(min(bin.upper, 1)) - 1)
     let y = vertical(min(max(bin.accuracy, 0), 1))
     let ideal = coordinate(vertical(min(max(bin.confidence, 0), 1)))
     return element("g") {
@@ -89,11 +91,11 @@ struct ReliabilityDiagram {
   }
 
   /// How many predictions each bin has.
-  private func counts(_ bins: [ReportData.ReliabilityBin], _ horizontal: Scale, from top: Double) -> Markup {
+  private func counts(_ bins: [Metrics.ReliabilityBin], _ horizontal: Scale, from top: Double) -> Markup {
     let most = Double(bins.map(\.count).max() ?? 1)
     return element("g", ["class": "counts"]) {
       for bin in bins {
-        let (x, end) = (horizontal(bin.low) + 1, horizontal(min(bin.high, 1)) - 1)
+        let (x, end) = (horizontal(bin.lower) + 1, horizontal(min(bin.upper, 1)) - 1)
         let height = max(1, Double(bin.count) / most * Self.strip)
         element(
           "rect",

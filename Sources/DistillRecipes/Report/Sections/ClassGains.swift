@@ -1,3 +1,5 @@
+import Distillation
+
 /// Which classes gained, from the share of each class that was recognised by the student alone and distilled.
 struct ClassGains {
   var data: ReportData
@@ -11,14 +13,14 @@ struct ClassGains {
     var index: Int
     var before: Double
     var after: Double
-    var support: Int
+    var count: Int
     var gain: Double { after - before }
   }
 
   func markup() -> Markup? {
     let all = zip(alone.classScores, distilled.classScores).enumerated().compactMap { index, pair -> Row? in
       guard pair.0.recall.isFinite, pair.1.recall.isFinite else { return nil }
-      return Row(index: index, before: pair.0.recall, after: pair.1.recall, support: pair.1.support)
+      return Row(index: index, before: pair.0.recall, after: pair.1.recall, count: pair.1.count)
     }.sorted { $0.gain > $1.gain }
     guard !all.isEmpty else { return nil }
     let half = Self.mostRows / 2
@@ -54,7 +56,7 @@ struct ClassGains {
     let (from, to) = (share(scale(row.before)), share(scale(row.after)))
     let note =
       "\(name)\n\(alone.name) \(Quantity.percent(row.before, decimals: 1))\n"
-      + "\(distilled.name) \(Quantity.percent(row.after, decimals: 1))\n\(Quantity.integer(row.support)) examples"
+      + "\(distilled.name) \(Quantity.percent(row.after, decimals: 1))\n\(Quantity.integer(row.count)) examples"
     return element("tr") {
       element("th", ["scope": "row"]) { name }
       element("td", ["class": "plot"]) {

@@ -3,12 +3,12 @@ struct VerdictSection {
   var data: ReportData
 
   func markup() -> Markup {
-    let verdict = Verdict(data)
     let setting = data.settings.first
+    let verdict = Verdict(setting)
     return element("section", ["id": "verdict", "class": "verdict", "aria-label": "Verdict"]) {
       element("div", ["class": "wrap"]) {
         element("p", ["class": "statement"]) { verdict.statement }
-        if !verdict.gain.isEmpty { gain(verdict, setting) }
+        if let gain = verdict.gain { markup(of: gain, seedCount: verdict.seedCount, in: setting?.name ?? "") }
         if let setting {
           element("div", ["class": "answer"]) {
             AccuracyLadder(marks: marks(setting)).markup()
@@ -22,17 +22,16 @@ struct VerdictSection {
     }
   }
 
-  private func gain(_ verdict: Verdict, _ setting: ReportData.Setting?) -> Markup {
-    let parts = verdict.gain.split(separator: Character(Quantity.space), maxSplits: 1)
-    let seeds = setting?.primary?.seeds.count ?? 0
+  private func markup(of gain: ReportData.Interval, seedCount: Int, in setting: String) -> Markup {
+    let bounds = Quantity.bounds(gain)
     return element("p", ["class": "gain"]) {
-      element("span", ["class": "figure"]) { String(parts.first ?? "") }
+      element("span", ["class": "figure"]) { Quantity.points(gain.mean, decimals: Quantity.gainDecimals(gain)) }
       element("span", ["class": "unit"]) {
-        element("b") { "points" + (verdict.bounds.isEmpty ? "" : " \(verdict.bounds)") }
+        element("b") { "points" + (bounds.map { " \($0)" } ?? "") }
         element("span") {
           [
-            verdict.bounds.isEmpty ? "no interval" : "95" + Quantity.space + "% interval, paired by seed",
-            seeds == 1 ? "1 seed" : "\(seeds) seeds", setting?.name ?? "",
+            bounds == nil ? "no interval" : "95" + Quantity.space + "% interval, paired by seed",
+            counted(seedCount, "seed"), setting,
           ].filter { !$0.isEmpty }.joined(separator: " · ")
         }
       }
