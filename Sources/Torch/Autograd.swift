@@ -69,6 +69,9 @@ public enum Autograd {
     createGraph: Bool = false
   ) throws -> [Tensor?] {
     let given = outputGradients ?? outputs.map { _ in nil }
+    guard given.count == outputs.count else {
+      throw TorchError(operation: "grad", message: "\(outputs.count) outputs but \(given.count) gradients")
+    }
     var found = [ct_tensor_ref?](repeating: nil, count: inputs.count)
     try Bridge.call("grad", tensors: outputs) {
       $0.gradients_of(

@@ -39,13 +39,13 @@ public struct Device: Hashable, Sendable, CustomStringConvertible {
   public var isAvailable: Bool {
     get throws {
       var available = false
-      try Bridge.call("device") { $0.device_available(kind.rawValue, Int32(index), &available, $1) }
+      try Bridge.call("device") { $0.device_available(kind.rawValue, Int32(clamping: index), &available, $1) }
       return available
     }
   }
 
   /// Waits until everything that was asked of the device is done. On the CPU everything always is.
   public func synchronize() throws {
-    try Bridge.call("synchronize") { $0.synchronize(kind.rawValue, Int32(index), $1) }
+    try Bridge.call("synchronize") { $0.synchronize(kind.rawValue, Int32(clamping: index), $1) }
   }
 }

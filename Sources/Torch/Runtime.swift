@@ -13,8 +13,10 @@ public enum TorchRuntime {
   }
 
   public static func setThreadCount(_ count: Int) throws {
-    guard count >= 1 else { throw TorchError(operation: "threads", message: "\(count) threads cannot be used") }
-    try Bridge.functions.set_thread_count(Int32(count))
+    guard count >= 1, let number = Int32(exactly: count) else {
+      throw TorchError(operation: "threads", message: "\(count) threads cannot be used")
+    }
+    try Bridge.functions.set_thread_count(number)
   }
 
   /// Lets this process keep the memory of freed tensors for the next ones. Training frees and makes the same large

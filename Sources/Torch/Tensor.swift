@@ -54,8 +54,15 @@ public final class Tensor {
   public var isContiguous: Bool { info.contiguous }
 
   /// The size of one dimension; a negative number counts from the end.
-  public func size(_ dimension: Int) -> Int {
+  ///
+  /// - Throws: `TorchError` when there is no such dimension.
+  public func size(_ dimension: Int) throws -> Int {
     let shape = shape
+    guard (-shape.count..<shape.count).contains(dimension) else {
+      throw TorchError(
+        operation: "size", shapes: [shape], dtypes: [dtype],
+        message: "there is no dimension \(dimension) among the \(shape.count) of this tensor")
+    }
     return shape[dimension < 0 ? shape.count + dimension : dimension]
   }
 
@@ -93,8 +100,13 @@ extension Tensor: CustomStringConvertible {
   /// The shape, the element type, and the first elements.
   public var description: String {
     let head = "Tensor(\(shape), \(dtype)\(device == .cpu ? "" : ", \(device)"))"
-    guard let values = try? detached().flattened().sliced(0, from: 0, to: min(count, 8)).doubles() else { return head }
-    let shown = values.map { dtype.isFloatingPoint ? "\(Float($0))" : "\(Int($0))" }.joined(separator: ", ")
-    return "\(head) [\(shown)\(count > 8 ? ", …" : "")]"
+    guard let shown = try? firstElements(8) else { return head }
+    return "\(head) [\(shown.joined(separator: ", "))\(count > 8 ? ", …" : "")]"
+  }
+
+  private func firstElements(_ limit: Int) throws -> [String] {
+    let first = try detached().flattened().sliced(0, from: 0, to: min(count, limit))
+    if dtype.isFloatingPoint { return try first.floats().map { "\($0)" } }
+    return try first.to(.int64).array(of: Int.self).map { "\($0)" }
   }
 }

@@ -5,7 +5,7 @@ public protocol MultiplyAddCounting: Module {
   /// - Parameters:
   ///   - input: the shape of what came in, batch included
   ///   - output: the shape of what went out
-  func multiplyAdds(input: [Int], output: [Int]) -> Int
+  func multiplyAdds(input: [Int], output: [Int]) throws -> Int
 }
 
 /// What a model is made of, and what one input costs.
@@ -54,7 +54,7 @@ private final class SummaryRecorder: Recorder, @unchecked Sendable {
 
   init(paths: [ObjectIdentifier: String]) { self.paths = paths }
 
-  override func record(_ module: any Module, input: Tensor, output: Tensor) {
+  override func record(_ module: any Module, input: Tensor, output: Tensor) throws {
     let counting = module as? any MultiplyAddCounting
     guard counting != nil || module.namedModules.count == 1 else { return }
     let shape = Array(output.shape.dropFirst())
@@ -62,7 +62,7 @@ private final class SummaryRecorder: Recorder, @unchecked Sendable {
       ModelSummary.Row(
         path: paths[ObjectIdentifier(module)] ?? "", kind: "\(type(of: module))", outputShape: shape,
         parameters: module.parameterCount,
-        multiplyAdds: counting?.multiplyAdds(input: input.shape, output: output.shape) ?? 0))
+        multiplyAdds: try counting?.multiplyAdds(input: input.shape, output: output.shape) ?? 0))
   }
 }
 

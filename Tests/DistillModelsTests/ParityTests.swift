@@ -64,7 +64,7 @@ func fill(_ model: any Layer) throws {
     let tensor = entry.tensor
     let transform: (Double) -> Double
     if tensor.rank >= 2 {
-      let bound = (6 / Double(tensor.count / tensor.size(0))).squareRoot()
+      let bound = try (6 / Double(tensor.count / tensor.size(0))).squareRoot()
       transform = { (2 * $0 - 1) * bound }
     } else if entry.name.hasSuffix("running_var") {
       transform = { 0.5 + $0 }

@@ -153,7 +153,7 @@ import TorchNN
         if tensor.rank == 4, tensor.count > 10_000 {
           let values = try tensor.doubles()
           let variance = values.reduce(0) { $0 + $1 * $1 } / Double(values.count)
-          let expected = 2 / Double(tensor.size(0) * tensor.size(2) * tensor.size(3))
+          let expected = try 2 / Double(tensor.size(0) * tensor.size(2) * tensor.size(3))
           #expect(abs(variance / expected - 1) < 0.1, "\(name)")
           let beyond = values.count { abs($0) > 2 * expected.squareRoot() }
           #expect(abs(Double(beyond) / Double(values.count) - 0.0455) < 0.01, "\(name) is not normal")

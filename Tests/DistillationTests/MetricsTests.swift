@@ -44,6 +44,14 @@ import Torch
     }
   }
 
+  @Test func logitsThatAreNoNumbersAreRefused() throws {
+    for value in [Float.nan, .infinity] {
+      let logits = try Tensor([0, 1, value, 2], shape: [2, 2])
+      let error = try #require(throws: DistillationError.self) { try Metrics(logits: logits, labels: [0, 1]) }
+      #expect(error.description.contains("example 1"))
+    }
+  }
+
   @Test func unlabelledExamplesCountForAgreementOnly() throws {
     let logits = try Tensor([Float(2), 0, 0, 2], shape: [2, 2])
     let metrics = try Metrics(logits: logits, labels: [1, -1], teacherLogits: logits)

@@ -46,6 +46,15 @@ import TorchNN
     #expect(throws: DistillationError.self) { try ensemble.trace(batch) }
   }
 
+  @Test func fewerThanOneViewCannotBeLabelled() throws {
+    let data = try TinyData.vectors(count: 5)
+    let loader = try DataLoader(dataset: data, examples: Array(0..<5), options: .init(batchSize: 5))
+    let teacher = FrozenTeacher(try Linear(data.exampleShape[0], 3))
+    for views in [0, -1] {
+      #expect(throws: DistillationError.self) { try PrecomputedTeacher(computing: teacher, over: loader, views: views) }
+    }
+  }
+
   @Test func precomputedRowsAreFoundByExample() throws {
     let data = try TinyData.vectors(count: 37)
     let model = try Linear(data.exampleShape[0], 3)

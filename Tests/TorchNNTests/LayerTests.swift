@@ -205,6 +205,10 @@ struct LayerTests {
     ("padding index", { try Embedding(3, 2, paddingIndex: 3) }),
     ("no layers", { try GRU(3, 4, layers: 0) }),
     ("recurrent dropout", { try LSTM(3, 4, layers: 2, dropout: 2) }),
+    ("recurrent layers without end", { try GRU(3, 4, layers: .max) }),
+    ("enormous recurrent layers", { try LSTM(3, .max / 2) }),
+    ("enormous attention", { try MultiHeadAttention(.max / 2 + 1, heads: 1) }),
+    ("enormous kernel", { try Conv2d(3, 4, kernel: .max) }),
     ("negative features", { try Linear(3, -1) }),
     ("negative batch norm", { try BatchNorm(-1) }),
   ]
@@ -222,6 +226,15 @@ struct LayerTests {
     #expect(throws: TorchError.self) { try MultiHeadAttention(8, heads: 2)(Tensor.zeros([8])) }
     #expect(throws: TorchError.self) { try Embedding(3, 2)(Tensor([3])) }
     #expect(throws: TorchError.self) { try BatchNorm(3)(Tensor.zeros([4, 2])) }
+    let attention = try MultiHeadAttention(8, heads: 2)
+    #expect(throws: TorchError.self) { try attention.multiplyAdds(input: [2, 8], output: [2, 8]) }
+    attention.inputWeight = try .zeros([16, 8])
+    #expect(throws: TorchError.self) { try attention(Tensor.zeros([2, 5, 8])) }
+    attention.inputWeight = try .zeros([8])
+    #expect(throws: TorchError.self) { try attention(Tensor.zeros([2, 5, 8])) }
+    let recurrent = try LSTM(3, 4, layers: 2)
+    recurrent.weights.removeLast()
+    #expect(throws: TorchError.self) { try recurrent(Tensor.zeros([2, 5, 3])) }
     let single = try #require(throws: TorchError.self) { try BatchNorm(3)(Tensor.zeros([1, 3])) }
     #expect(single.message.contains("larger batch"))
   }

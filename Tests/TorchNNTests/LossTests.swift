@@ -180,7 +180,7 @@ struct LossTests {
   @Test func partsAddUp() throws {
     let student = try fixture["hard/student"].to(.float32)
     let labels = try fixture["hard/labels/some"]
-    let count = student.size(0)
+    let count = try student.size(0)
     let whole = try crossEntropy(logits: student, labels: labels)
     var sum = try LossSum(sum: .zeros([]), count: 0)
     for start in stride(from: 0, to: count, by: 3) {

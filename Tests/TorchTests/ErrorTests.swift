@@ -54,9 +54,21 @@ struct ErrorTests {
     ("gradient of another shape", { try Tensor.zeros([2]).setGradient(.zeros([3])) }),
     ("elements for a shape", { _ = try Tensor([1.0, 2.0], shape: [3]) }),
     ("elements for an overflowing shape", { _ = try Tensor([1.0], shape: [Int.max, 4]) }),
+    ("a size that is not there", { _ = try Tensor.zeros([2, 3]).size(2) }),
+    ("a size before the first", { _ = try Tensor.zeros([2, 3]).size(-3) }),
+    ("a size of a scalar", { _ = try Tensor.zeros([]).size(0) }),
+    (
+      "gradients for other outputs",
+      {
+        let root = try Tensor.ones([1]).requireGradient()
+        _ = try Autograd.gradients(of: [root * 2, root * 3], withRespectTo: [root], outputGradients: [nil])
+      }
+    ),
     ("item", { _ = try Tensor([1.0, 2.0]).item() }),
     ("array", { let _: [Int] = try Tensor([1.0, 2.0]).array() }),
     ("threads", { try TorchRuntime.setThreadCount(0) }),
+    ("too many threads", { try TorchRuntime.setThreadCount(.max) }),
+    ("a device beyond all", { try Device(.cuda, index: .max).synchronize() }),
   ]
 
   @Test(arguments: mistakes.map(\.name))
@@ -93,6 +105,7 @@ struct DeviceTests {
       #expect(throws: TorchError.self) { try RandomStream(seed: 1, device: device) }
     }
     #expect(try !Device(.cuda, index: 63).isAvailable)
+    #expect(try !Device(.cuda, index: .max).isAvailable)
   }
 
   @Test func theVersionIsKnown() throws { #expect(try TorchRuntime.version.hasPrefix("2.")) }

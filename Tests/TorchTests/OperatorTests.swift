@@ -74,5 +74,7 @@ struct OperatorTests {
     #expect(matrix.description == "Tensor([2, 3], float64) [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]")
     #expect(try Tensor.range(0, 20).description == "Tensor([20], int64) [0, 1, 2, 3, 4, 5, 6, 7, …]")
     #expect(try Tensor([7], shape: []).description == "Tensor([], int64) [7]")
+    #expect(try Tensor([Int.max, Int.min]).description == "Tensor([2], int64) [\(Int.max), \(Int.min)]")
+    #expect(try Tensor([true, false]).description == "Tensor([2], bool) [1, 0]")
   }
 }

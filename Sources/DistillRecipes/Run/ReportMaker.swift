@@ -186,7 +186,7 @@ struct Predictions {
 public enum ClassSimilarity {
   /// The mean soft target of the examples of each class: row = true class, `[C, C]`. A class without examples has zeros.
   public static func matrix(logits: Tensor, labels: [Int], temperature: Double) throws -> [[Double]] {
-    let classes = logits.size(1)
+    let classes = try logits.size(1)
     let targets = try (logits.to(.float64) / temperature).softmax().doubles()
     var sums = [[Double]](repeating: [Double](repeating: 0, count: classes), count: classes)
     var counts = [Int](repeating: 0, count: classes)

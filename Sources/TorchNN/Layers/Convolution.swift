@@ -101,6 +101,17 @@ extension Conv2d: MultiplyAddCounting {
   }
 }
 
+/// The number of elements of a shape of positive sizes.
+///
+/// - Throws: `TorchError` when there are more than can be counted.
+func product(_ sizes: [Int], in layer: String) throws -> Int {
+  try sizes.reduce(1) { product, size in
+    let (larger, overflow) = product.multipliedReportingOverflow(by: size)
+    guard !overflow else { throw TorchError(operation: layer, message: "too large: \(sizes)") }
+    return larger
+  }
+}
+
 /// The initial weight and bias of a convolution.
 private func drawConvolution(
   _ layer: String, _ inputChannels: Int, _ outputChannels: Int, kernel: [Int], _ groups: Int, _ hasBias: Bool
@@ -116,7 +127,7 @@ private func drawConvolution(
       operation: layer, message: "\(groups) groups do not divide \(inputChannels) → \(outputChannels) channels")
   }
   let shape = [outputChannels, inputChannels / groups] + kernel
-  let bound = 1 / Double(shape.dropFirst().reduce(1, *)).squareRoot()
+  let bound = 1 / Double(try product(shape, in: layer) / outputChannels).squareRoot()
   return (
     try Tensor.empty(shape).drawUniform(from: -bound, to: bound),
     hasBias ? try Tensor.empty([outputChannels]).drawUniform(from: -bound, to: bound) : nil

@@ -21,6 +21,6 @@ public final class Linear: Layer {
 
 extension Linear: MultiplyAddCounting {
   public func multiplyAdds(input: [Int], output: [Int]) -> Int {
-    output.reduce(1, *) * weight.size(1)
+    output.dropLast().reduce(1, *) * weight.count
   }
 }

@@ -6,6 +6,10 @@ import Torch
 /// As a layer it attends to its own input: `[N, L, features]` → `[N, L, features]`. Initialized as in PyTorch: the input
 /// maps uniform in ±√(6 / (4 · features)), the output map as in `Linear`, biases 0.
 ///
+/// Taps find `queries`, `keys` and `values` (the maps of the inputs, the heads side by side), `scores` and
+/// `probabilities` under it. Only if one of the last two is tapped are they computed apart; otherwise attention is one
+/// fused operator.
+///
 /// ## Reference
 /// Vaswani et al.: Attention Is All You Need. NeurIPS 2017.
 public final class MultiHeadAttention: Layer {
@@ -18,6 +22,16 @@ public final class MultiHeadAttention: Layer {
   /// `[3 · features]`
   @Parameter public var inputBias: Tensor?
   public let outputProjection: Linear
+  /// `[N, L, features]`
+  public let queries = TapPoint()
+  /// `[N, S, features]`
+  public let keys = TapPoint()
+  /// `[N, S, features]`
+  public let values = TapPoint()
+  /// Q Kᵀ / √d, before a mask: `[N, heads, L, S]`
+  public let scores = TapPoint()
+  /// softmax(Q Kᵀ / √d) under the mask: `[N, heads, L, S]`
+  public let probabilities = TapPoint()
 
   public let heads: Int
 
@@ -26,9 +40,10 @@ public final class MultiHeadAttention: Layer {
       throw TorchError(operation: "MultiHeadAttention", message: "\(heads) heads do not divide \(features) features")
     }
     self.heads = heads
-    let bound = (6 / Double(4 * features)).squareRoot()
-    inputWeight = try Tensor.empty([3 * features, features]).drawUniform(from: -bound, to: bound)
-    inputBias = bias ? try .zeros([3 * features]) : nil
+    let rows = try product([3, features], in: "MultiHeadAttention")
+    let bound = (6 / (4 * Double(features))).squareRoot()
+    inputWeight = try Tensor.empty([rows, features]).drawUniform(from: -bound, to: bound)
+    inputBias = bias ? try .zeros([rows]) : nil
     outputProjection = try Linear(features, features, bias: bias)
     if let bias = outputProjection.bias { try withoutGradient { try bias.fill(0) } }
   }
@@ -53,8 +68,24 @@ public final class MultiHeadAttention: Layer {
     try called(with: query) { try attend(query: query, key: key, value: value, mask: mask, isCausal: isCausal) }
   }
 
+  /// - Throws: `TorchError` when `inputWeight` or `inputBias` was replaced by one that does not fit the heads.
+  private var features: Int {
+    get throws {
+      let shape = inputWeight.shape
+      guard shape.count == 2, shape[0] == 3 * shape[1], shape[1] > 0, shape[1] % heads == 0,
+        inputBias.map({ $0.shape == [shape[0]] }) ?? true
+      else {
+        throw TorchError(
+          operation: "attention", shapes: [shape], dtypes: [inputWeight.dtype],
+          message: "the input weight must be [3 · features, features] for \(heads) heads, the input bias [3 · features]"
+        )
+      }
+      return shape[1]
+    }
+  }
+
   private func attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor?, isCausal: Bool) throws -> Tensor {
-    let features = inputWeight.size(1)
+    let features = try features
     let given = [query, key, value]
     guard given.allSatisfy({ $0.rank == 3 }) else {
       throw TorchError(
@@ -71,20 +102,55 @@ public final class MultiHeadAttention: Layer {
         try linear(tensor, weight: weights[index], bias: biases?[index])
       }
     }
+    for (point, tensor) in zip([queries, keys, values], inputs) { try point.record(tensor) }
     // [N, L, heads · d] → [N, heads, L, d]
     let parts = try inputs.map { try $0.reshaped([$0.size(0), $0.size(1), heads, features / heads]).transposed(1, 2) }
-    let attended = try scaledDotProductAttention(
-      query: parts[0], key: parts[1], value: parts[2], mask: mask, isCausal: isCausal)
+    let attended =
+      scores.isTapped || probabilities.isTapped
+      ? try attendInSteps(parts, mask: mask, isCausal: isCausal)
+      : try scaledDotProductAttention(
+        query: parts[0], key: parts[1], value: parts[2], mask: mask, isCausal: isCausal)
     let joined = try attended.transposed(1, 2).flattened(from: 2)
     return try linear(joined, weight: outputProjection.weight, bias: outputProjection.bias)
+  }
+
+  /// What the fused operator computes, with its scores and probabilities recorded.
+  private func attendInSteps(_ parts: [Tensor], mask: Tensor?, isCausal: Bool) throws -> Tensor {
+    let query = parts[0]
+    let found = try query.matmul(parts[1].transposed(2, 3)) / Double(query.size(-1)).squareRoot()
+    try scores.record(found)
+    let allowed = isCausal ? try causalMask(of: found) : mask
+    let shares = try found.softmax(under: allowed)
+    try probabilities.record(shares)
+    return try shares.matmul(parts[2])
+  }
+
+  /// `[L, S]`: true where a row may attend to a column, which is not after it.
+  private func causalMask(of scores: Tensor) throws -> Tensor {
+    let rows = try Tensor.range(0, scores.size(2), device: scores.device).expandedDimension(at: 1)
+    let columns = try Tensor.range(0, scores.size(3), device: scores.device)
+    return try columns.isGreater(than: rows).not()
+  }
+}
+
+extension Tensor {
+  /// softmax along the last dimension of scores, where `mask` allows (true or 0) or forbids (false or −∞) each of them; 0 in
+  /// rows that allow none.
+  fileprivate func softmax(under mask: Tensor?) throws -> Tensor {
+    guard let mask else { return try softmax() }
+    guard mask.dtype == .bool else { return try (self + mask.to(dtype)).softmax() }
+    let forbidden = try mask.not()
+    return try masked(where: forbidden, with: -1e30).softmax().masked(where: forbidden, with: 0)
   }
 }
 
 extension MultiHeadAttention: MultiplyAddCounting {
   /// Of attention to its own input.
-  public func multiplyAdds(input: [Int], output: [Int]) -> Int {
-    let features = inputWeight.size(1)
-    let rows = output.reduce(1, *) / features
-    return rows * features * (4 * features + 2 * output[1])
+  public func multiplyAdds(input: [Int], output: [Int]) throws -> Int {
+    guard output.count == 3 else {
+      throw TorchError(operation: "attention", message: "the output must be [N, L, features], not \(output)")
+    }
+    let features = try features
+    return output[0] * output[1] * features * (4 * features + 2 * output[1])
   }
 }

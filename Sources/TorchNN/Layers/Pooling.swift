@@ -1,35 +1,28 @@
 import Torch
 
-/// The maximum of each window: `[N, C, H, W]` → `[N, C, H', W']`. The stride is the kernel's size unless it is given.
-public final class MaxPool2d: Layer {
+/// What layers that pool windows have in common: the windows.
+public class WindowPooling {
   public let kernel: Int
   public let stride: Int
   public let padding: Int
 
+  /// - Parameter stride: the kernel's size unless it is given
   public init(_ kernel: Int, stride: Int? = nil, padding: Int = 0) {
     self.kernel = kernel
     self.stride = stride ?? kernel
     self.padding = padding
   }
+}
 
+/// The maximum of each window: `[N, C, H, W]` → `[N, C, H', W']`.
+public final class MaxPool2d: WindowPooling, Layer {
   public func forward(_ input: Tensor) throws -> Tensor {
     try input.maxPool2d([kernel, kernel], stride: [stride, stride], padding: [padding, padding])
   }
 }
 
-/// The mean of each window, padding counted as zeros: `[N, C, H, W]` → `[N, C, H', W']`. The stride is the kernel's size
-/// unless it is given.
-public final class AvgPool2d: Layer {
-  public let kernel: Int
-  public let stride: Int
-  public let padding: Int
-
-  public init(_ kernel: Int, stride: Int? = nil, padding: Int = 0) {
-    self.kernel = kernel
-    self.stride = stride ?? kernel
-    self.padding = padding
-  }
-
+/// The mean of each window, padding counted as zeros: `[N, C, H, W]` → `[N, C, H', W']`.
+public final class AvgPool2d: WindowPooling, Layer {
   public func forward(_ input: Tensor) throws -> Tensor {
     try input.avgPool2d([kernel, kernel], stride: [stride, stride], padding: [padding, padding])
   }
@@ -62,36 +55,15 @@ public final class GlobalMaxPool2d: Layer {
   public func forward(_ input: Tensor) throws -> Tensor { try input.maximum(along: -1, -2) }
 }
 
-/// The maximum of each window: `[N, C, L]` → `[N, C, L']`. The stride is the kernel's size unless it is given.
-public final class MaxPool1d: Layer {
-  public let kernel: Int
-  public let stride: Int
-  public let padding: Int
-
-  public init(_ kernel: Int, stride: Int? = nil, padding: Int = 0) {
-    self.kernel = kernel
-    self.stride = stride ?? kernel
-    self.padding = padding
-  }
-
+/// The maximum of each window: `[N, C, L]` → `[N, C, L']`.
+public final class MaxPool1d: WindowPooling, Layer {
   public func forward(_ input: Tensor) throws -> Tensor {
     try input.maxPool1d(kernel, stride: stride, padding: padding)
   }
 }
 
-/// The mean of each window, padding counted as zeros: `[N, C, L]` → `[N, C, L']`. The stride is the kernel's size unless
-/// it is given.
-public final class AvgPool1d: Layer {
-  public let kernel: Int
-  public let stride: Int
-  public let padding: Int
-
-  public init(_ kernel: Int, stride: Int? = nil, padding: Int = 0) {
-    self.kernel = kernel
-    self.stride = stride ?? kernel
-    self.padding = padding
-  }
-
+/// The mean of each window, padding counted as zeros: `[N, C, L]` → `[N, C, L']`.
+public final class AvgPool1d: WindowPooling, Layer {
   public func forward(_ input: Tensor) throws -> Tensor {
     try input.avgPool1d(kernel, stride: stride, padding: padding)
   }

@@ -6,28 +6,19 @@ import Torch
 /// Gated recurrent units: a stack of layers, each of which goes along a sequence, in one direction or in both.
 ///
 /// `[N, L, inputFeatures]` → `[N, L, hiddenFeatures · directions]`. Initialized as in PyTorch: uniform in
-/// ±1/√hiddenFeatures. Dropout falls on the output of each layer but the last, drawn from `RandomStream.current`.
+/// ±1/√hiddenFeatures. Dropout falls on the output of each layer but the last, drawn from `RandomStream.current`. The rows
+/// of its weights are the reset, update and new gate, one below the other.
 ///
 /// ## Reference
 /// Cho et al.: Learning Phrase Representations using RNN Encoder–Decoder. EMNLP 2014.
-public final class GRU: Layer, ModeDependent {
-  public static let keys = ["weights": ""]
-
-  /// For each layer and direction `weight_ih` and `weight_hh`, `[3 · hidden, in]` and `[3 · hidden, hidden]` with the reset,
-  /// update and new gate one below the other, and their biases.
-  @Parameter public var weights: [NamedTensor]
-  public var isTraining = true
-
-  let form: RecurrentForm
-
+public final class GRU: RecurrentLayer, Layer {
   public init(
     _ inputFeatures: Int, _ hiddenFeatures: Int, layers: Int = 1, bidirectional: Bool = false, dropout: Double = 0,
     bias: Bool = true
   ) throws {
-    form = try RecurrentForm(
-      kind: "GRU", gates: 3, inputFeatures: inputFeatures, hiddenFeatures: hiddenFeatures, layers: layers,
-      directions: bidirectional ? 2 : 1, dropout: dropout, hasBias: bias)
-    weights = try form.drawWeights()
+    try super.init(
+      kind: "GRU", gates: 3, inputFeatures, hiddenFeatures, layers: layers, bidirectional: bidirectional,
+      dropout: dropout, bias: bias)
   }
 
   public func forward(_ input: Tensor) throws -> Tensor { try run(input, hidden: nil).output }
@@ -43,16 +34,15 @@ public final class GRU: Layer, ModeDependent {
       last = result.hidden
       return result.output
     }
-    return (output, try last ?? form.zeroState(for: input))
+    return (output, try last ?? zeroState(for: input))
   }
 
   private func run(_ input: Tensor, hidden: Tensor?) throws -> (output: Tensor, hidden: Tensor) {
-    let hidden = try hidden ?? form.zeroState(for: input)
-    let result = try form.run(input, [hidden], weights: weights.map(\.tensor), isTraining: isTraining) {
-      input, states, weights, layers in
+    let hidden = try hidden ?? zeroState(for: input)
+    let result = try run(input, [hidden]) { input, states, weights, layers in
       let result = try gru(
-        input, hidden: states[0], weights: weights, hasBias: form.hasBias, layers: layers, dropout: 0,
-        isTraining: isTraining, isBidirectional: form.directions == 2)
+        input, hidden: states[0], weights: weights, hasBias: hasBias, layers: layers, dropout: 0,
+        isTraining: isTraining, isBidirectional: directions == 2)
       return (result.output, [result.hidden])
     }
     return (result.output, result.states[0])
@@ -62,28 +52,19 @@ public final class GRU: Layer, ModeDependent {
 /// Long short-term memory: a stack of layers, each of which goes along a sequence, in one direction or in both.
 ///
 /// `[N, L, inputFeatures]` → `[N, L, hiddenFeatures · directions]`. Initialized as in PyTorch: uniform in
-/// ±1/√hiddenFeatures. Dropout falls on the output of each layer but the last, drawn from `RandomStream.current`.
+/// ±1/√hiddenFeatures. Dropout falls on the output of each layer but the last, drawn from `RandomStream.current`. The rows
+/// of its weights are the input, forget, cell and output gate, one below the other.
 ///
 /// ## Reference
 /// Hochreiter, Schmidhuber: Long Short-Term Memory. Neural Computation 1997.
-public final class LSTM: Layer, ModeDependent {
-  public static let keys = ["weights": ""]
-
-  /// For each layer and direction `weight_ih` and `weight_hh`, `[4 · hidden, in]` and `[4 · hidden, hidden]` with the input,
-  /// forget, cell and output gate one below the other, and their biases.
-  @Parameter public var weights: [NamedTensor]
-  public var isTraining = true
-
-  let form: RecurrentForm
-
+public final class LSTM: RecurrentLayer, Layer {
   public init(
     _ inputFeatures: Int, _ hiddenFeatures: Int, layers: Int = 1, bidirectional: Bool = false, dropout: Double = 0,
     bias: Bool = true
   ) throws {
-    form = try RecurrentForm(
-      kind: "LSTM", gates: 4, inputFeatures: inputFeatures, hiddenFeatures: hiddenFeatures, layers: layers,
-      directions: bidirectional ? 2 : 1, dropout: dropout, hasBias: bias)
-    weights = try form.drawWeights()
+    try super.init(
+      kind: "LSTM", gates: 4, inputFeatures, hiddenFeatures, layers: layers, bidirectional: bidirectional,
+      dropout: dropout, bias: bias)
   }
 
   public func forward(_ input: Tensor) throws -> Tensor { try run(input, state: nil).output }
@@ -107,38 +88,40 @@ public final class LSTM: Layer, ModeDependent {
   private func run(
     _ input: Tensor, state: (hidden: Tensor, cell: Tensor)?
   ) throws -> (output: Tensor, states: [Tensor]) {
-    let states = try state.map { [$0.hidden, $0.cell] } ?? [form.zeroState(for: input), form.zeroState(for: input)]
-    return try form.run(input, states, weights: weights.map(\.tensor), isTraining: isTraining) {
-      input, states, weights, layers in
+    let states = try state.map { [$0.hidden, $0.cell] } ?? [zeroState(for: input), zeroState(for: input)]
+    return try run(input, states) { input, states, weights, layers in
       let result = try lstm(
-        input, state: (states[0], states[1]), weights: weights, hasBias: form.hasBias, layers: layers, dropout: 0,
-        isTraining: isTraining, isBidirectional: form.directions == 2)
+        input, state: (states[0], states[1]), weights: weights, hasBias: hasBias, layers: layers, dropout: 0,
+        isTraining: isTraining, isBidirectional: directions == 2)
       return (result.output, [result.hidden, result.cell])
     }
   }
 }
 
-extension GRU: MultiplyAddCounting {
-  public func multiplyAdds(input: [Int], output: [Int]) -> Int { form.multiplyAdds(output: output) }
-}
+/// What `GRU` and `LSTM` have in common: the stack, its weights, and the dropout between its layers.
+public class RecurrentLayer: ModeDependent, MultiplyAddCounting {
+  public static let keys = ["weights": ""]
 
-extension LSTM: MultiplyAddCounting {
-  public func multiplyAdds(input: [Int], output: [Int]) -> Int { form.multiplyAdds(output: output) }
-}
+  /// For each layer and direction `weight_ih` and `weight_hh`, `[gates · hidden, in]` and `[gates · hidden, hidden]`, and
+  /// their biases.
+  @Parameter public var weights: [NamedTensor] = []
+  public var isTraining = true
 
-/// What recurrent layers of every kind have in common.
-struct RecurrentForm {
-  let gates: Int
-  let inputFeatures: Int
-  let hiddenFeatures: Int
-  let layers: Int
+  private let kind: String
+  private let gates: Int
+  private let inputFeatures: Int
+  private let hiddenFeatures: Int
+  private let layers: Int
   let directions: Int
-  let dropout: Double
+  private let dropout: Double
   let hasBias: Bool
 
+  /// - Parameters:
+  ///   - kind: the layer's name, for messages
+  ///   - gates: how many blocks of `hiddenFeatures` rows a weight has
   init(
-    kind: String, gates: Int, inputFeatures: Int, hiddenFeatures: Int, layers: Int, directions: Int, dropout: Double,
-    hasBias: Bool
+    kind: String, gates: Int, _ inputFeatures: Int, _ hiddenFeatures: Int, layers: Int, bidirectional: Bool,
+    dropout: Double, bias: Bool
   ) throws {
     guard inputFeatures > 0, hiddenFeatures > 0, layers > 0 else {
       throw TorchError(
@@ -146,13 +129,15 @@ struct RecurrentForm {
         message: "features and layers must be positive, not \(inputFeatures) → \(hiddenFeatures) in \(layers) layers")
     }
     try checkProbability(dropout, of: kind)
+    self.kind = kind
     self.gates = gates
     self.inputFeatures = inputFeatures
     self.hiddenFeatures = hiddenFeatures
     self.layers = layers
-    self.directions = directions
+    directions = bidirectional ? 2 : 1
     self.dropout = dropout
-    self.hasBias = hasBias
+    hasBias = bias
+    weights = try drawWeights()
   }
 
   /// What a layer of the stack takes in.
@@ -160,9 +145,10 @@ struct RecurrentForm {
 
   private var tensorsPerLayer: Int { directions * (hasBias ? 4 : 2) }
 
-  func drawWeights() throws -> [NamedTensor] {
+  private func drawWeights() throws -> [NamedTensor] {
     let bound = 1 / Double(hiddenFeatures).squareRoot()
-    let rows = gates * hiddenFeatures
+    let rows = try product([gates, hiddenFeatures], in: kind)
+    _ = try product([layers, tensorsPerLayer], in: kind)
     var drawn: [NamedTensor] = []
     for layer in 0..<layers {
       for direction in 0..<directions {
@@ -181,7 +167,7 @@ struct RecurrentForm {
   func zeroState(for input: Tensor) throws -> Tensor {
     guard input.rank == 3 else {
       throw TorchError(
-        operation: "recurrent layer", shapes: [input.shape], dtypes: [input.dtype],
+        operation: kind, shapes: [input.shape], dtypes: [input.dtype],
         message: "the input must be [N, L, \(inputFeatures)]")
     }
     return try .zeros([layers * directions, input.size(0), hiddenFeatures], dtype: .float32, device: input.device)
@@ -192,8 +178,13 @@ struct RecurrentForm {
 
   /// Runs the stack in one call; or layer by layer, where dropout falls between them.
   func run(
-    _ input: Tensor, _ states: [Tensor], weights: [Tensor], isTraining: Bool, _ stack: Stack
+    _ input: Tensor, _ states: [Tensor], _ stack: Stack
   ) throws -> (output: Tensor, states: [Tensor]) {
+    guard weights.count == layers * tensorsPerLayer else {
+      throw TorchError(
+        operation: kind, message: "\(layers * tensorsPerLayer) weights are needed, but \(weights.count) are there")
+    }
+    let weights = weights.map(\.tensor)
     // Under mixed precision the layer before may have given another type than the weights'; libtorch wants one.
     let dtype = weights[0].dtype
     let input = try input.to(dtype)
@@ -212,7 +203,7 @@ struct RecurrentForm {
     return (activation, try states.indices.map { index in try Tensor.concatenated(last.map { $0[index] }) })
   }
 
-  func multiplyAdds(output: [Int]) -> Int {
+  public func multiplyAdds(input: [Int], output: [Int]) -> Int {
     let steps = output.dropLast().reduce(1, *)
     return (0..<layers).reduce(0) { sum, layer in
       sum + steps * directions * gates * hiddenFeatures * (features(into: layer) + hiddenFeatures)

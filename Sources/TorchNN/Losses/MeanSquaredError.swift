@@ -9,7 +9,7 @@ import Torch
 ///   - target: y, of the same shape
 public func meanSquaredError(prediction: Tensor, target: Tensor) throws -> LossSum {
   try requireSameShape("meanSquaredError", prediction, target, "prediction and target")
-  let examples = prediction.size(0)
+  let examples = try prediction.size(0)
   let features = max(1, prediction.count / max(1, examples))
   let sum = try prediction.asLoss { try ($0 - target.precise()).squared().sum() / Double(features) }
   return LossSum(sum: sum, count: examples)
