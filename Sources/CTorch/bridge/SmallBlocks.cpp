@@ -87,6 +87,10 @@ struct SmallBlocks final : c10::Allocator {
     return {memory, memory, give_back[index], c10::Device(c10::DeviceType::CPU)};
   }
 
+  /// What frees memory without a tensor around it, as some of libtorch's recurrent kernels want it: every block came from
+  /// the standard allocator's own source, and may go back there.
+  c10::DeleterFnPtr raw_deleter() const override { return standard.raw_deleter(); }
+
   void copy_data(void* destination, const void* source, std::size_t count) const override {
     default_copy_data(destination, source, count);
   }
