@@ -2,38 +2,18 @@ import Torch
 import TorchNN
 
 /// Adam with decoupled weight decay: weights shrink by learningRate · weightDecay · p directly, before the step of
-/// `Adam`, and the decay is not adapted with the gradient.
+/// `Adam`, and the decay is not adapted with the gradient. All else is as in `Adam`, but for the usual weight decay.
 ///
 /// ## Reference
 /// Loshchilov, Hutter: Decoupled weight decay regularization. ICLR 2019.
-public final class AdamW: Optimizer {
-  public var parameterGroups: [ParameterGroup]
-  public var learningRate: Double
-  public var learningRateFactor = 1.0
-  public var beta1: Double
-  public var beta2: Double
-  public var epsilon: Double
-  public var weightDecay: Double
-  public let isAMSGrad: Bool
-  /// Whether libtorch's fused kernels are used where they can be.
-  public var usesFusedKernels: Bool
-
-  private var steps: AdamStep
-
-  public init(
+public final class AdamW: Adam {
+  public override init(
     groups: [ParameterGroup], learningRate: Double = 1e-3, beta1: Double = 0.9, beta2: Double = 0.999,
     epsilon: Double = 1e-8, weightDecay: Double = 1e-2, amsgrad: Bool = false, fused: Bool = true
   ) throws {
-    steps = try AdamStep(
-      groups, learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: weightDecay)
-    parameterGroups = groups
-    self.learningRate = learningRate
-    self.beta1 = beta1
-    self.beta2 = beta2
-    self.epsilon = epsilon
-    self.weightDecay = weightDecay
-    isAMSGrad = amsgrad
-    usesFusedKernels = fused
+    try super.init(
+      groups: groups, learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon,
+      weightDecay: weightDecay, amsgrad: amsgrad, fused: fused)
   }
 
   public convenience init(
@@ -42,30 +22,8 @@ public final class AdamW: Optimizer {
   ) throws {
     try self.init(
       groups: [ParameterGroup("all", parameters)], learningRate: learningRate, beta1: beta1, beta2: beta2,
-      epsilon: epsilon,
-      weightDecay: weightDecay, amsgrad: amsgrad, fused: fused)
+      epsilon: epsilon, weightDecay: weightDecay, amsgrad: amsgrad, fused: fused)
   }
 
-  /// β₁.
-  public var momentum: Double {
-    get { beta1 }
-    set { beta1 = newValue }
-  }
-
-  public func state() -> [String: Tensor] { steps.memory.saved() }
-
-  public func load(state: [String: Tensor]) throws { try steps.load(state, isAMSGrad: isAMSGrad) }
-
-  public func step() throws {
-    try withoutGradient {
-      for batch in steps.memory.batches {
-        let group = try steps.memory.group(of: batch, in: parameterGroups)
-        let settings = AdamStep.Settings(
-          learningRate: (group.learningRate ?? learningRate) * learningRateFactor, beta1: group.momentum ?? beta1,
-          beta2: beta2, epsilon: epsilon, weightDecay: group.weightDecay ?? weightDecay, isAMSGrad: isAMSGrad,
-          isDecoupled: true)
-        try steps.move(batch, settings, fused: usesFusedKernels)
-      }
-    }
-  }
+  override var isDecoupled: Bool { true }
 }

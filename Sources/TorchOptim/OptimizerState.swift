@@ -128,8 +128,9 @@ struct OptimizerState {
 
   /// - Parameters:
   ///   - keys: what is remembered of each parameter: all of it or nothing
-  ///   - scalars: those of the keys that are single float32 numbers; the others have the parameter's shape and type
-  mutating func load(_ state: [String: Tensor], keys: [String], scalars: Set<String> = []) throws {
+  ///   - counts: those of the keys that count something, as single float32 numbers; the others have the parameter's shape
+  ///     and type
+  mutating func load(_ state: [String: Tensor], keys: [String], counts: Set<String> = []) throws {
     var problems: [String] = []
     var unused = Set(state.keys)
     var loaded: [[String: Tensor]] = []
@@ -139,14 +140,18 @@ struct OptimizerState {
         let name = "\(parameter.name).\(key)"
         guard let saved = state[name] else { continue }
         unused.remove(name)
-        let isScalar = scalars.contains(key)
-        let shape = isScalar ? [] : parameter.tensor.shape
-        let dtype = isScalar ? .float32 : parameter.tensor.dtype
+        let isCount = counts.contains(key)
+        let shape = isCount ? [] : parameter.tensor.shape
+        let dtype = isCount ? .float32 : parameter.tensor.dtype
         guard saved.shape == shape, saved.dtype == dtype else {
           problems.append("'\(name)' is \(saved.shape) of \(saved.dtype), but should be \(shape) of \(dtype)")
           continue
         }
-        let copy = isScalar ? try Tensor.zeros([], device: parameter.tensor.device) : try parameter.tensor.zerosLike()
+        guard try !isCount || (0..<Double.infinity).contains(saved.item()) else {
+          problems.append("'\(name)' is \(try saved.item()), but should be a count")
+          continue
+        }
+        let copy = isCount ? try Tensor.zeros([], device: parameter.tensor.device) : try parameter.tensor.zerosLike()
         try copy.copy(from: saved)
         remembered[key] = copy
       }

@@ -206,6 +206,20 @@ private func difference(_ tensor: Tensor, _ numbers: [Double]) throws -> Double 
     #expect(try optimizer.state().mapValues { try $0.array(of: Float.self) } == before)
   }
 
+  @Test(arguments: [Float.nan, .infinity, -1])
+  func aCountOfStepsThatIsNoneIsRefused(count: Float) throws {
+    let parameters = Array(try fixture.parameters().prefix(1))
+    try fixture.setGradients(parameters, step: 0)
+    let optimizer = try AdamW(parameters, fused: false)
+    try optimizer.step()
+    var state = optimizer.state()
+    state["weight.step"] = try Tensor([count], shape: [])
+    let error = try #require(throws: OptimizerError.self) { try optimizer.load(state: state) }
+    #expect(error.problems == ["'weight.step' is \(Double(count)), but should be a count"])
+    try optimizer.step()
+    #expect(try optimizer.state()["weight.step"]?.item() == 2)
+  }
+
   @Test(arguments: ["sgd momentum", "adamw"])
   func parametersWithoutGradientAndFrozenOnesStay(name: String) throws {
     let run = try #require(fixture.runs.first { $0.name == name })
