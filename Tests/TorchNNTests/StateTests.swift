@@ -56,6 +56,35 @@ struct StateTests {
     #expect(try values(model) == before)
   }
 
+  private func twoNorms() throws -> Sequential { try Sequential([BatchNorm(3), BatchNorm(3)]) }
+
+  @Test(arguments: [nil, ["0": "bn1", "1": "layer1.0.bn1"]] as [KeyMap?])
+  func batchCountsMayBeMissingAltogether(keyMap: KeyMap?) throws {
+    let model = try twoNorms()
+    _ = try model(Tensor.empty([4, 3]).drawNormal())
+    let tensors = model.state.map { NamedTensor(name: keyMap?.foreign($0.name) ?? $0.name, tensor: $0.tensor) }
+    let old = tensors.filter { !$0.name.hasSuffix("num_batches_tracked") }
+    #expect(old.count == tensors.count - 2)
+    let other = try twoNorms()
+    for _ in 0..<3 { _ = try other(Tensor.ones([4, 3])) }
+    try other.load(Checkpoint(tensors: old), keyMap: keyMap)
+    for (own, expected) in zip(other.state, model.state) {
+      let isCount = own.name.hasSuffix("num_batches_tracked")
+      #expect(try own.tensor.doubles() == (isCount ? [0] : expected.tensor.doubles()), "\(own.name)")
+    }
+  }
+
+  @Test func nothingElseOfANormMayBeMissing() throws {
+    let state = try twoNorms().state
+    func missing(_ names: Set<String>) throws -> [String] {
+      let kept = state.filter { !names.contains($0.name) }
+      return try #require(throws: StateError.self) { try twoNorms().load(Checkpoint(tensors: kept)) }.missing
+    }
+    #expect(try missing(["1.num_batches_tracked"]) == ["1.num_batches_tracked [] int64"], "the other one is there")
+    let counts: Set = ["0.num_batches_tracked", "1.num_batches_tracked"]
+    #expect(try missing(counts.union(["0.running_var"])) == ["0.running_var [3] float32"])
+  }
+
   @Test func longListsAreCut() throws {
     let model = try Sequential((0..<40).map { _ in try Linear(1, 1) })
     let error = try #require(throws: StateError.self) { try model.load(Checkpoint(tensors: [])) }
