@@ -11,7 +11,7 @@ final class ModelCheck {
   let materials: Materials
   let device: Device
   /// The teacher where its weights are there; nil where it is still to be trained, or could not be made.
-  private(set) var teachers: TeacherRoom?
+  private(set) var teacher: TeacherMaker?
   /// What one input costs each member of the teacher.
   private(set) var teacherSummaries: [ModelSummary] = []
   /// What one input costs the student of each setting.
@@ -27,12 +27,6 @@ final class ModelCheck {
 
   private var configuration: Configuration { check.configuration }
 
-  /// Whether the run trains the teacher first.
-  var trainsTeacher: Bool {
-    guard let teacher = configuration.teacher, teacher.training != nil, teacher.members.count == 1 else { return false }
-    return !(teacher.members[0].weights.map { FileManager.default.fileExists(atPath: $0) } ?? false)
-  }
-
   func run(_ settings: [Configuration]) {
     let teacherModels = checkTeacher()
     var seen: [Configuration.Student] = []
@@ -44,13 +38,13 @@ final class ModelCheck {
         checkTaps(objective, student: student, teachers: teacherModels)
       }
     }
-    if let teachers { checkKnowledge(teachers, settings) }
+    if let teacher { checkKnowledge(teacher, settings) }
     for setting in settings { checkPrecomputing(setting) }
   }
 
   var runner: TrainingRunner {
     TrainingRunner(
-      materials: materials, teachers: teachers, teacherTestLogits: nil, device: device, folder: check.folder,
+      materials: materials, teacher: teacher, teacherTestLogits: nil, device: device, folder: check.folder,
       observer: check.observer)
   }
 
@@ -63,13 +57,10 @@ final class ModelCheck {
       return []
     }
     let shape = materials.train.exampleShape
-    if trainsTeacher {
+    if teacher.isToBeTrained {
       return check.attempt("teacher") {
-        guard let model = teacher.members[0].model else {
-          throw RunError("teacher.model has to say what is to be trained")
-        }
-        let specification = try ModelZoo.resolve(
-          model.specification(inputShape: shape, classCount: materials.train.classCount))
+        let specification = try teacher.specificationToTrain(
+          inputShape: shape, classCount: materials.train.classCount)
         let layer = try ModelZoo.make(specification)
         let summary = try layer.summary(inputShape: shape)
         teacherSummaries = [summary]
@@ -78,25 +69,24 @@ final class ModelCheck {
       } ?? []
     }
     return check.attempt("teacher") {
-      let teachers = try TeacherRoom(
-        teacher, folder: check.folder, inputShape: shape, classCount: materials.train.classCount, device: device,
-        precision: Precision(rawValue: configuration.training.precision.rawValue) ?? .float32,
-        channelsLast: configuration.training.channelsLast)
-      let models = try teachers.members.map { member in
-        let model = try teachers.makeModel(member)
+      let maker = try TeacherMaker(
+        teacher, folder: check.folder, materials: materials, device: device,
+        precision: configuration.training.precision, channelsLast: configuration.training.channelsLast)
+      let models = try maker.members.map { member in
+        let model = try maker.makeModel(member)
         let summary = try model.summary(inputShape: shape)
         teacherSummaries.append(summary)
         check.good("teacher", "\(describe(member.specification, summary)); weights \(member.weights)")
         checkDescription(of: member)
         return model
       }
-      self.teachers = teachers
+      self.teacher = maker
       return models
     } ?? []
   }
 
   /// What a model folder says of how its model was trained, held against what the recipe will show it.
-  private func checkDescription(of member: TeacherRoom.Member) {
+  private func checkDescription(of member: TeacherMember) {
     let folder = ModelFolder((member.weights as NSString).deletingLastPathComponent)
     guard folder.exists, let description = try? folder.description() else { return }
     let names = materials.train.classNames
@@ -197,39 +187,28 @@ final class ModelCheck {
   }
 
   private func checkPrecomputing(_ setting: Configuration) {
-    guard let teacher = setting.teacher, let job = try? trialJob(.distilled, setting) else { return }
-    check.attempt("teacher") {
-      _ = try runner.precomputes(teacher, over: try runner.makeLoader(job, seed: 0).options)
-    }
+    guard let job = try? trialJob(setting) else { return }
+    check.attempt("teacher") { _ = try runner.precomputes(job) }
   }
 
-  /// A training of a setting, to look at what it will do.
-  func trialJob(_ arm: TrainingJob.Arm, _ setting: Configuration) throws -> TrainingJob {
-    let training =
-      switch arm {
-      case .teacher: setting.teacher?.training ?? setting.training
-      case .alone, .distilled: setting.training
-      }
-    var count = materials.split.train.count
-    if arm != .teacher, setting.data.transfer != .all {
-      count = try materials.labelled(
-        fraction: setting.data.labels, seed: UInt64(bitPattern: Int64(setting.seeds.first ?? 0))
-      ).count
-    }
+  /// The distilled training of a setting, to look at what it will do.
+  func trialJob(_ setting: Configuration) throws -> TrainingJob {
+    let seed = setting.seeds.first ?? 0
+    let (labelled, transfer) = try materials.examples(setting.data, seed: seed)
     return try TrainingJob(
-      setting: "", arm: arm, seed: setting.seeds.first ?? 0, configuration: setting,
-      budget: Budget(training, exampleCount: count), dependencies: ["check"])
+      setting: "", arm: .distilled, seed: seed, configuration: setting, examples: transfer, labelled: labelled,
+      budget: Budget(setting.training, exampleCount: transfer.count), dependencies: ["check"])
   }
 
   // MARK: What the teacher knows
 
-  private func checkKnowledge(_ teachers: TeacherRoom, _ settings: [Configuration]) {
+  private func checkKnowledge(_ maker: TeacherMaker, _ settings: [Configuration]) {
     let split = materials.split
     let sample = spread(split.validation.isEmpty ? split.train : split.validation, count: 1_000)
     let kind = split.validation.isEmpty ? "training" : "validation"
     check.observer(.stage("Asking the teacher about \(sample.count) examples"))
     check.attempt("teacher") {
-      let teacher = try teachers.makeTeacher()
+      let teacher = try maker.makeTeacher()
       let set = try materials.evaluationSet(
         materials.train, examples: sample, device: device, channelsLast: configuration.training.channelsLast)
       let clock = ContinuousClock()
@@ -286,8 +265,7 @@ final class ModelCheck {
     _ teacher: any Teacher, _ sample: [Int], _ settings: [Configuration], plain: Double
   ) throws {
     guard let setting = settings.first(where: { !$0.data.augmentation.isEmpty }) else { return }
-    let job = try trialJob(.distilled, setting)
-    let loader = try runner.makeLoader(job, seed: UInt64(bitPattern: Int64(job.seed)))
+    let loader = try runner.makeLoader(try trialJob(setting))
     var correct = 0
     for start in stride(from: 0, to: sample.count, by: 250) {
       let ids = Array(sample[start..<min(sample.count, start + 250)])

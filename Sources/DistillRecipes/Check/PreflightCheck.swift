@@ -168,16 +168,14 @@ final class PreflightCheck {
   }
 
   private func checkLabels(_ materials: Materials, _ name: String, _ setting: Configuration) {
-    let seed = UInt64(bitPattern: Int64(setting.seeds.first ?? 0))
-    guard let labelled = attempt("data", { try materials.labelled(fraction: setting.data.labels, seed: seed) }) else {
-      return
-    }
+    let examples = attempt("data") { try materials.examples(setting.data, seed: setting.seeds.first ?? 0) }
+    guard let (labelled, transfer) = examples else { return }
     let prefix = name.isEmpty ? "" : "\(name): "
-    let transfer = setting.data.transfer == .all ? materials.split.train.count : labelled.count
-    if setting.training.batchSize > transfer {
+    if setting.training.batchSize > transfer.count {
       warn(
         "data",
-        "\(prefix)training.batch_size is \(setting.training.batchSize), but an epoch has only \(transfer) examples")
+        "\(prefix)training.batch_size is \(setting.training.batchSize), but an epoch has only \(transfer.count) examples"
+      )
     }
     guard setting.data.labels < 1 else { return }
     let counts = countsByClass(materials, labelled)

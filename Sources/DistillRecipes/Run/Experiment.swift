@@ -31,33 +31,31 @@ public final class Experiment: Sendable {
     try configuration.checkSettings()
     let lock = try folder.lock()
     defer { withExtendedLifetime(lock) {} }
-    try AtomicFile.write(Data(configuration.yaml.utf8), to: folder.recipe)
-    let device = try configuration.availableDevice()
-    if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
-    observer(.stage("Loading \(configuration.data.dataset)"))
-    let materials = try Materials(configuration.data, seed: configuration.dataSeed)
-    try trainTeacherIfNeeded(materials, device)
-    let teachers = try makeTeacherRoom(materials, device)
-    let teacherTest = try teachers.map { teachers in
+    let (materials, device) = try prepare()
+    let training = configuration.training
+    let teacher = try configuration.teacher.map {
+      try TeacherMaker(
+        $0, folder: folder, materials: materials, device: device, precision: training.precision,
+        channelsLast: training.channelsLast)
+    }
+    let teacherTest = try teacher.map { teacher in
       observer(.stage("Testing the teacher"))
-      return try materials.evaluationSet(
-        materials.test, device: device, channelsLast: configuration.training.channelsLast
-      )
-      .logits(of: try teachers.makeTeacher())
+      return try materials.evaluationSet(materials.test, device: device, channelsLast: training.channelsLast)
+        .logits(of: try teacher.makeTeacher())
     }
     let runner = TrainingRunner(
-      materials: materials, teachers: teachers, teacherTestLogits: teacherTest, device: device, folder: folder,
+      materials: materials, teacher: teacher, teacherTestLogits: teacherTest, device: device, folder: folder,
       observer: observer)
-    let plan = try RunPlan(configuration, materials: materials, teacherHashes: teachers?.hashes() ?? [])
+    let plan = try RunPlan(configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [])
     do {
-      try runner.label(for: plan.jobs)
+      try runner.label(for: plan.jobs, threads: configuration.threads.map { $0 * configuration.parallel })
     } catch {
       throw Self.asInterruption(error)
     }
     let results = try runAll(plan.jobs, with: runner)
     observer(.stage("Comparing"))
     let comparison = ReportMaker(
-      configuration: configuration, folder: folder, materials: materials, teachers: teachers,
+      configuration: configuration, folder: folder, materials: materials, teacher: teacher,
       teacherTestLogits: teacherTest, plan: plan, results: results, runner: runner)
     let data = try comparison.make(seconds: (ContinuousClock.now - start) / .seconds(1))
     try AtomicFile.write(try Manifest.encode(data.manifest), to: folder.manifest)
@@ -82,12 +80,7 @@ public final class Experiment: Sendable {
   public func trainTeacher(saveTo target: ModelFolder? = nil, dtype: DType? = nil) throws -> TeacherScore {
     let lock = try folder.lock()
     defer { withExtendedLifetime(lock) {} }
-    try AtomicFile.write(Data(configuration.yaml.utf8), to: folder.recipe)
-    let device = try configuration.availableDevice()
-    if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
-    observer(.stage("Loading \(configuration.data.dataset)"))
-    let materials = try Materials(configuration.data, seed: configuration.dataSeed)
-    try trainTeacherIfNeeded(materials, device)
+    let (materials, device) = try prepare()
     let source = ModelFolder(folder.teacher)
     let saved = target ?? source
     if let target {
@@ -108,31 +101,24 @@ public final class Experiment: Sendable {
     return TeacherScore(path: saved.path, accuracy: accuracy)
   }
 
-  private func trainTeacherIfNeeded(_ materials: Materials, _ device: Device) throws {
-    guard let teacher = configuration.teacher, let training = teacher.training, teacher.members.count == 1,
-      !(teacher.members[0].weights.map { FileManager.default.fileExists(atPath: $0) } ?? false)
-    else { return }
-    observer(.stage("Training the teacher"))
-    let runner = TrainingRunner(
-      materials: materials, teachers: nil, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
-    let job = try TrainingJob(
-      setting: "", arm: .teacher, seed: configuration.seeds.first ?? 0, configuration: configuration,
-      budget: Budget(training, exampleCount: materials.split.train.count),
-      dependencies: [
-        configuration.hash(of: [.data, .teacher]), "\(configuration.dataSeed)", materials.train.contentHash,
-      ])
-    _ = try runner.run(job, label: RunEvent.TrainingLabel(name: "teacher", number: 1, count: 1))
-    try Self.copy(ModelFolder(folder.job(job.folderName).model), to: ModelFolder(folder.teacher))
+  /// Writes down what is to be done, loads the data, and sees to it that the teacher is trained.
+  private func prepare() throws -> (materials: Materials, device: Device) {
+    try AtomicFile.write(Data(configuration.yaml.utf8), to: folder.recipe)
+    let device = try configuration.availableDevice()
+    if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
+    observer(.stage("Loading \(configuration.data.dataset)"))
+    let materials = try Materials(configuration.data, seed: configuration.dataSeed)
+    if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(materials, device) }
+    return (materials, device)
   }
 
-  private func makeTeacherRoom(_ materials: Materials, _ device: Device) throws -> TeacherRoom? {
-    try configuration.teacher.map {
-      try TeacherRoom(
-        $0, folder: folder, inputShape: materials.train.exampleShape, classCount: materials.train.classCount,
-        device: device, precision: Precision(rawValue: configuration.training.precision.rawValue) ?? .float32,
-        channelsLast: configuration.training.channelsLast,
-        labellingThreads: configuration.threads.map { $0 * configuration.parallel })
-    }
+  private func trainTeacher(_ materials: Materials, _ device: Device) throws {
+    observer(.stage("Training the teacher"))
+    let runner = TrainingRunner(
+      materials: materials, teacher: nil, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
+    let job = try TrainingJob(teacherOf: configuration, materials: materials)
+    _ = try runner.run(job, label: RunEvent.TrainingLabel(name: "teacher", number: 1, count: 1))
+    try Self.copy(ModelFolder(folder.job(job.folderName).model), to: ModelFolder(folder.teacher))
   }
 
   /// Does the trainings, as many at a time as the recipe says, and gives their results by identity.
@@ -201,57 +187,6 @@ public final class Experiment: Sendable {
 /// The teacher's logits in it are only read.
 private struct UncheckedRunner: @unchecked Sendable {
   let runner: TrainingRunner
-}
-
-/// The trainings that a recipe asks for.
-struct RunPlan: Sendable {
-  struct Setting: Sendable {
-    var name: String
-    var configuration: Configuration
-    var jobs: [TrainingJob]
-
-    func job(_ arm: TrainingJob.Arm, seed: Int) -> TrainingJob? {
-      jobs.first { $0.arm == arm && $0.seed == seed }
-    }
-  }
-
-  let settings: [Setting]
-  /// All of them, each once, seed by seed so that the first figures of every setting come early.
-  let jobs: [TrainingJob]
-
-  init(_ configuration: Configuration, materials: Materials, teacherHashes: [String]) throws {
-    let data = try materials.train.contentHash
-    let settings = try configuration.resolvedSettings().map { name, configuration in
-      let name = name ?? ""
-      var jobs: [TrainingJob] = []
-      for seed in configuration.seeds {
-        let labelled = try materials.labelled(
-          fraction: configuration.data.labels, seed: UInt64(bitPattern: Int64(seed)))
-        let transfer = configuration.data.transfer == .all ? materials.split.train : labelled
-        let budget = Budget(configuration.training, exampleCount: transfer.count)
-        let common = [data, "\(configuration.dataSeed)", configuration.hash(of: [.student]), "\(budget)", "\(seed)"]
-        if configuration.compare {
-          // The student alone does not know which other examples there are.
-          var own = configuration.data
-          own.transfer = .all
-          jobs.append(
-            try TrainingJob(
-              setting: name, arm: .alone, seed: seed, configuration: configuration, budget: budget,
-              dependencies: common + ["alone", "\(own)", configuration.hash(of: [.alone])]))
-        }
-        jobs.append(
-          try TrainingJob(
-            setting: name, arm: .distilled, seed: seed, configuration: configuration, budget: budget,
-            dependencies: common + ["distilled", configuration.hash(of: [.data, .teacher, .terms, .training])]
-              + teacherHashes))
-      }
-      return Setting(name: name, configuration: configuration, jobs: jobs)
-    }
-    self.settings = settings
-    var seen: Set<String> = []
-    let bySeed = configuration.seeds.flatMap { seed in settings.flatMap { $0.jobs.filter { $0.seed == seed } } }
-    jobs = bySeed.filter { seen.insert($0.identity).inserted }
-  }
 }
 
 extension Configuration {

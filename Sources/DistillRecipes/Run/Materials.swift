@@ -42,14 +42,16 @@ struct Materials: Sendable {
     return try DatasetCatalog.load(name: configuration.dataset, folder: configuration.path, options: options)
   }
 
-  /// The training examples whose label may be seen.
-  func labelled(fraction: Double, seed: UInt64) throws -> [Int] {
-    guard fraction < 1 else { return split.train }
-    let kept = try Splits.stratified(dataset: train, examples: split.train, fraction: fraction, seed: seed).kept
-    guard !kept.isEmpty else {
-      throw RunError("data.labels: \(fraction) of \(split.train.count) examples is none: raise it")
+  /// The training examples whose labels may be seen with a seed, and those that the student is distilled on.
+  func examples(_ data: Configuration.Data, seed: Int) throws -> (labelled: [Int], transfer: [Int]) {
+    guard data.labels < 1 else { return (split.train, split.train) }
+    let labelled = try Splits.stratified(
+      dataset: train, examples: split.train, fraction: data.labels, seed: UInt64(bitPattern: Int64(seed))
+    ).kept
+    guard !labelled.isEmpty else {
+      throw RunError("data.labels: \(data.labels) of \(split.train.count) examples is none: raise it")
     }
-    return kept
+    return (labelled, data.transfer == .all ? split.train : labelled)
   }
 
   func evaluationSet(

@@ -10,7 +10,7 @@ struct ReportMaker {
   let configuration: Configuration
   let folder: RunFolder
   let materials: Materials
-  let teachers: TeacherRoom?
+  let teacher: TeacherMaker?
   let teacherTestLogits: Tensor?
   let plan: RunPlan
   let results: [String: TrainingResult]
@@ -20,18 +20,18 @@ struct ReportMaker {
     ReportData(
       title: configuration.name, recipe: configuration.yaml,
       manifest: try Manifest.entries(
-        configuration, materials: materials, teacherHashes: teachers?.hashes() ?? [], seconds: seconds),
-      classNames: materials.train.classNames, teacher: try teacher(), settings: try plan.settings.map(setting),
+        configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [], seconds: seconds),
+      classNames: materials.train.classNames, teacher: try describeTeacher(), settings: try plan.settings.map(setting),
       similarities: try similarities(), examples: try examples())
   }
 
   // MARK: The teacher
 
-  private func teacher() throws -> ReportData.Teacher? {
-    guard let teachers, let logits = teacherTestLogits, let first = teachers.members.first else { return nil }
+  private func describeTeacher() throws -> ReportData.Teacher? {
+    guard let members = teacher?.members, let first = members.first, let logits = teacherTestLogits else { return nil }
     let metrics = try Metrics(logits: logits, labels: labels)
-    var figures = try figures(first.specification, count: teachers.members.count)
-    if teachers.members.count > 1 { figures.architecture = "ensemble of \(teachers.members.count)" }
+    var figures = try figures(first.specification, count: members.count)
+    if members.count > 1 { figures.architecture = "ensemble of \(members.count)" }
     return ReportData.Teacher(
       name: "teacher", figures: figures, scores: metrics.scores, confusion: metrics.confusion,
       reliability: metrics.reliability)
@@ -91,7 +91,7 @@ struct ReportMaker {
       let rounds = EventLog(path: folder.job(job.folderName).events).rounds()
       seeds.append(
         ReportData.SeedResult(
-          seed: UInt64(bitPattern: Int64(seed)), scores: result.test.scores, curve: rounds.map(\.curvePoint)))
+          seed: job.randomSeed, scores: result.test.scores, curve: rounds.map(\.curvePoint)))
     }
     let classes = materials.train.classCount
     let count = Double(max(1, metrics.count))

@@ -89,16 +89,14 @@ public struct Explanation: Encodable, Sendable {
     guard isTrained else {
       throw RunError("the teacher has no weights yet: train it with 'distill run' or 'distill train' first")
     }
-    let room = try TeacherRoom(
-      teacher, folder: folder, inputShape: materials.train.exampleShape, classCount: materials.train.classCount,
-      device: .cpu, precision: .float32, channelsLast: false)
+    let maker = try TeacherMaker(teacher, folder: folder, materials: materials, device: .cpu)
     let student = ModelFolder(folder.student).exists ? try NamedModel(folder.student) : nil
 
     // A sample says which classes are alike; the examples asked for are beside it.
     let sample = spread(Array(0..<materials.test.count), count: 2_000)
     let extra = wanted.filter { !sample.contains($0) }
     let set = try EvaluationSet(materials.test, examples: sample + extra, normalization: materials.normalization)
-    let teacherLogits = try set.logits(of: try room.makeTeacher())
+    let teacherLogits = try set.logits(of: try maker.makeTeacher())
     let studentLogits = try student.map {
       try EvaluationSet(materials.test, examples: sample + extra, normalization: $0.description.normalization)
         .logits(of: $0.model)

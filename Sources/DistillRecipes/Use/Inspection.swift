@@ -176,12 +176,10 @@ public struct Inspection: Encodable, Sendable {
 
   private static func plan(_ configuration: Configuration, _ folder: RunFolder) throws -> RunPlan {
     let materials = try Materials(configuration.data, seed: configuration.dataSeed)
-    let teachers = try configuration.teacher.map {
-      try TeacherRoom(
-        $0, folder: folder, inputShape: materials.train.exampleShape, classCount: materials.train.classCount,
-        device: .cpu, precision: .float32, channelsLast: false)
+    let teacher = try configuration.teacher.map {
+      try TeacherMaker($0, folder: folder, materials: materials, device: .cpu)
     }
-    return try RunPlan(configuration, materials: materials, teacherHashes: teachers?.hashes() ?? [])
+    return try RunPlan(configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [])
   }
 
   private static func training(_ name: String, _ place: JobFolder) -> Training {

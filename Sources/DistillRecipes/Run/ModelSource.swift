@@ -1,0 +1,64 @@
+import DistillModels
+import Foundation
+
+/// Where a model's weights are, and what it is where a `config.json` says so.
+struct ModelSource {
+  var weights: String
+  var specification: ModelSpecification?
+
+  /// - Parameters:
+  ///   - path: a safetensors file or a model folder, as a recipe names it
+  ///   - trained: the folder of a model that the run trained itself, used where `path` names nothing
+  init(_ path: String?, orTrainedIn trained: ModelFolder? = nil) throws {
+    let files = FileManager.default
+    var isFolder: ObjCBool = false
+    if let path, files.fileExists(atPath: path, isDirectory: &isFolder) {
+      let folder = ModelFolder(isFolder.boolValue ? path : (path as NSString).deletingLastPathComponent)
+      weights = isFolder.boolValue ? folder.weights : path
+      if isFolder.boolValue || ((path as NSString).lastPathComponent == "model.safetensors" && folder.exists) {
+        specification = try folder.description().model
+      }
+    } else if let trained, trained.exists {
+      weights = trained.weights
+      specification = try trained.description().model
+    } else {
+      let name = path.map { "\($0) does not exist" } ?? "no weights are given"
+      throw RunError("\(name): name a safetensors file or a model folder, or say how to train it")
+    }
+  }
+}
+
+// What the models of a recipe are, once the data is known.
+
+extension Configuration.Student {
+  /// - Throws: `RunError`, `ModelError` when the student is not said or does not fit the data.
+  func specification(inputShape: [Int], classCount: Int) throws -> ModelSpecification {
+    let own = try weights.map { try ModelSource($0).specification } ?? nil
+    guard let specification = model?.specification(inputShape: inputShape, classCount: classCount) ?? own else {
+      throw RunError("student.model has to say what the student is")
+    }
+    let resolved = try ModelZoo.resolve(specification)
+    guard resolved.classCount == classCount, resolved.inputShape == inputShape else {
+      throw RunError(
+        "the student takes \(resolved.inputShape) and knows \(resolved.classCount) classes, but the data has "
+          + "\(inputShape) and \(classCount)")
+    }
+    return resolved
+  }
+}
+
+extension Configuration.Teacher {
+  /// Whether a run trains the teacher first: the recipe says how, and the weights are not there.
+  var isToBeTrained: Bool {
+    guard training != nil, members.count == 1 else { return false }
+    return !(members[0].weights.map { FileManager.default.fileExists(atPath: $0) } ?? false)
+  }
+
+  /// What is to be trained.
+  ///
+  /// - Throws: `RunError`, `ModelError` when that is not said or does not fit the data.
+  func specificationToTrain(inputShape: [Int], classCount: Int) throws -> ModelSpecification {
+    guard let model = members.first?.model else { throw RunError("teacher.model has to say what is to be trained") }
+    return try ModelZoo.resolve(model.specification(inputShape: inputShape, classCount: classCount))
+  }
+}

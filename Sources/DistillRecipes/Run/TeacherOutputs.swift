@@ -1,0 +1,30 @@
+import DistillData
+import Distillation
+import Synchronization
+
+/// What the teacher says of inputs that come again: computed once, and looked up by all trainings of the run.
+final class TeacherOutputs: Sendable {
+  /// By what they were computed on.
+  private let known = Mutex<[String: Shared]>([:])
+
+  /// Outputs that were computed are only read afterwards, which any number of threads may do.
+  private struct Shared: @unchecked Sendable {
+    let teacher: PrecomputedTeacher
+  }
+
+  /// The teacher's outputs for all examples and views of a loader.
+  func teacher(from maker: TeacherMaker, over loader: DataLoader, observer: RunObserver) throws -> any Teacher {
+    let views = loader.options.views ?? 1
+    let key = "\(try loader.inputIdentity); \(views) views; \(loader.examples.count) examples"
+    return try known.withLock { known in
+      if let found = known[key] { return found.teacher }
+      observer(.stage("Labelling \(loader.examples.count * views) inputs with the teacher"))
+      let teacher = try PrecomputedTeacher(computing: maker.makeTeacher(), over: loader, views: views) { done in
+        observer(.fraction(done))
+        return Interruption.isRequested ? .stop : .continue
+      }
+      known[key] = Shared(teacher: teacher)
+      return teacher
+    }
+  }
+}

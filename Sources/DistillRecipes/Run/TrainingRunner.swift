@@ -1,0 +1,172 @@
+import DistillData
+import DistillModels
+import Distillation
+import Foundation
+import Torch
+import TorchNN
+
+/// Does one training, or goes on with it, or finds that it is done.
+struct TrainingRunner {
+  let materials: Materials
+  let teacher: TeacherMaker?
+  let teacherTestLogits: Tensor?
+  let device: Device
+  let folder: RunFolder
+  let observer: RunObserver
+  let teacherOutputs = TeacherOutputs()
+
+  /// - Throws: `RunError.interrupted` when somebody asked to stop; the state is then in the training's folder.
+  func run(_ job: TrainingJob, label: RunEvent.TrainingLabel) throws -> TrainingResult {
+    if let done = result(of: job) {
+      observer(.trained(label, accuracy: done.test.accuracy, wasDoneBefore: true))
+      return done
+    }
+    let place = folder.job(job.folderName)
+    try place.make()
+    let start = ContinuousClock.now
+    let specification = try specification(of: job)
+    let student = try makeStudent(job, specification)
+    let loader = try makeLoader(job)
+    let objective = try makeObjective(job)
+    let checkpoint = TrainingCheckpoint(path: place.checkpoint, identity: job.identity)
+    let log = EventLog(path: place.events)
+    let trainer = try Trainer(
+      student: student, teacher: try objective.needsTeacher ? makeTeacher(job) : nil, objective: objective,
+      optimizer: job.training.makeOptimizer(student.namedParameters + objective.adapters),
+      schedule: job.training.makeSchedule(job.budget), loader: loader,
+      validation: materials.split.validation.isEmpty
+        ? nil
+        : materials.evaluationSet(
+          materials.train, examples: materials.split.validation, device: device,
+          channelsLast: job.training.channelsLast),
+      options: job.training.trainerOptions(job.budget, seed: job.randomSeed), checkpoint: checkpoint)
+    let outcome = try trainer.run { event in
+      switch event {
+      case .started(let step, _): try log.cut(after: step)
+      case .round(let round): try log.append(round)
+      default: break
+      }
+      observer(.training(label, event))
+      return Interruption.isRequested ? .stop : .continue
+    }
+    guard outcome.reason != .interrupted else { throw RunError("interrupted", kind: .interrupted) }
+
+    let test = try materials.evaluationSet(materials.test, device: device, channelsLast: job.training.channelsLast)
+    let logits = try test.logits(of: student)
+    let metrics = try Metrics(logits: logits, labels: test.labels, teacherLogits: teacherTestLogits)
+    try Checkpoint.write([NamedTensor(name: "logits", tensor: logits)], to: place.testLogits)
+    let description = ModelFolder.Description(
+      model: specification, labels: materials.train.classNames, normalization: materials.normalization)
+    try ModelFolder(place.model).save(
+      student, description, card: ModelCard(job: job, metrics: metrics, dataset: materials.train.name).text)
+    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    let result = TrainingResult(identity: job.identity, outcome: outcome, test: metrics, seconds: seconds)
+    try AtomicFile.write(try JSONEncoder().encode(result), to: place.result)
+    // What was needed to go on is no longer.
+    try? FileManager.default.removeItem(atPath: place.checkpoint)
+    observer(.trained(label, accuracy: metrics.accuracy, wasDoneBefore: false))
+    return result
+  }
+
+  /// What a training gave, if it is done.
+  private func result(of job: TrainingJob) -> TrainingResult? {
+    guard let data = FileManager.default.contents(atPath: folder.job(job.folderName).result),
+      let done = try? JSONDecoder().decode(TrainingResult.self, from: data), done.identity == job.identity
+    else { return nil }
+    return done
+  }
+
+  /// Lets the teacher label whatever the trainings that are left will look up. Done before they begin, it has their
+  /// threads to itself.
+  ///
+  /// - Parameter threads: of the trainings together; nil: the program's choice
+  func label(for jobs: [TrainingJob], threads: Int?) throws {
+    let usual = try TorchRuntime.threadCount
+    if let threads { try TorchRuntime.setThreadCount(threads) }
+    defer { try? TorchRuntime.setThreadCount(usual) }
+    for job in jobs where job.arm == .distilled && result(of: job) == nil {
+      guard try makeObjective(job).needsTeacher, try precomputes(job) else { continue }
+      _ = try makeTeacher(job)
+    }
+  }
+
+  func specification(of job: TrainingJob) throws -> ModelSpecification {
+    let shape = materials.train.exampleShape
+    let classes = materials.train.classCount
+    if job.arm == .teacher, let teacher = job.configuration.teacher {
+      return try teacher.specificationToTrain(inputShape: shape, classCount: classes)
+    }
+    return try job.configuration.student.specification(inputShape: shape, classCount: classes)
+  }
+
+  /// The student as a training begins with it.
+  func makeStudent(_ job: TrainingJob, _ specification: ModelSpecification) throws -> any Layer {
+    let student = try withRandomStream(try RandomStream(seed: job.randomSeed, name: "init")) {
+      try ModelZoo.make(specification)
+    }
+    if job.arm != .teacher, let weights = job.configuration.student.weights {
+      try student.load(try Checkpoint.read(try ModelSource(weights).weights))
+    }
+    try student.move(to: device)
+    if job.training.channelsLast { try student.useChannelsLast() }
+    return student
+  }
+
+  func makeObjective(_ job: TrainingJob) throws -> Objective {
+    try job.arm == .distilled
+      ? Objective(job.configuration.terms.map { try $0.entry() }) : job.training.labelsOnly()
+  }
+
+  func makeLoader(_ job: TrainingJob) throws -> DataLoader {
+    var options = loaderOptions(job)
+    if job.labelled.count < job.examples.count {
+      options.hiddenLabels = Set(job.examples).subtracting(job.labelled)
+    }
+    return try DataLoader(dataset: materials.train, examples: job.examples, options: options)
+  }
+
+  func loaderOptions(_ job: TrainingJob) -> DataLoader.Options {
+    let data = job.configuration.data
+    var options = DataLoader.Options(batchSize: job.training.batchSize)
+    options.shuffle = true
+    options.seed = job.randomSeed
+    options.augmentation =
+      (job.arm == .distilled ? data.augmentation : job.training.augmentation ?? data.augmentation)
+      .augmentation
+    options.normalization = materials.normalization
+    options.device = device
+    options.channelsLast = job.training.channelsLast
+    // A teacher, and a student alone with an augmentation of its own, see new views all the time.
+    if job.arm == .distilled || (job.arm == .alone && job.training.augmentation == nil) {
+      // The views are the recipe's, the same for every seed, so that the teacher labels each of them once.
+      options.views = options.augmentation.isEmpty ? 1 : data.views
+      if data.views != nil { options.augmentationSeed = job.configuration.dataSeed }
+    }
+    return options
+  }
+
+  /// Whether the teacher's outputs are computed once and looked up afterwards.
+  ///
+  /// - Throws: `RunError` when the recipe wants that of inputs that never come again.
+  func precomputes(_ job: TrainingJob) throws -> Bool {
+    guard let teacher = job.configuration.teacher else { return false }
+    let options = loaderOptions(job)
+    let isStatic = options.views != nil && !options.augmentation.steps.contains(where: \.isMixing)
+    if teacher.precompute == .always, !isStatic {
+      throw RunError(
+        "teacher.precompute: true needs inputs that come again: give data.views: K, or take out the augmentation")
+    }
+    return isStatic && teacher.precompute != .never
+  }
+
+  private func makeTeacher(_ job: TrainingJob) throws -> (any Teacher)? {
+    guard let teacher else { return nil }
+    guard try precomputes(job) else { return try teacher.makeTeacher() }
+    // Over all examples that any seed may show, in large batches.
+    var options = loaderOptions(job)
+    options.batchSize = 500
+    options.shuffle = false
+    let all = try DataLoader(dataset: materials.train, examples: materials.split.train, options: options)
+    return try teacherOutputs.teacher(from: teacher, over: all, observer: observer)
+  }
+}
