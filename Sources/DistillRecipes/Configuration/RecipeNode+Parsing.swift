@@ -22,19 +22,101 @@ extension RecipeNode {
     }
     let text = text.first == "\u{FEFF}" ? String(text.dropFirst()) : text
     try refuseManyAliases(text, source: source)
-    let parser: Parser
-    let root: Node?
-    do {
-      parser = try Parser(yaml: text, encoding: .utf8)
-      root = try parser.singleRoot()
-    } catch let error as YamlError {
-      throw RecipeError([problem(for: error, text: text, source: source)])
-    }
+    let (root, repetitions) = try compose(text, source: source)
     guard let root else { return nil }
-    var conversion = Conversion(source: source)
+    var conversion = Conversion(source: source, repetitions: repetitions)
     let node = conversion.convert(root, depth: 0)
     guard conversion.problems.isEmpty else { throw RecipeError(conversion.problems) }
     return node
+  }
+
+  // MARK: - Repeated keys
+
+  private static let mostRepetitions = 50
+
+  /// A key that its map has already.
+  private struct Repetition {
+    var key: String
+    var firstLine: Int
+    var line: Int
+    var column: Int
+
+    var message: String { "the key '\(key)' is there twice" }
+    var hint: String { "it stands in line \(firstLine) already; keep one of them" }
+  }
+
+  /// Yams' tree of a text. Yams stops at the first key that its map has already; so that all are found, each is replaced
+  /// by a stand-in as long as it (a character for private use, over and over), and the text is read again.
+  ///
+  /// - Returns: the tree, and which keys the stand-ins in it stand for, by their character
+  private static func compose(
+    _ text: String, source: RecipeSource
+  ) throws -> (root: Node?, repetitions: [Unicode.Scalar: Repetition]) {
+    var text = text
+    var lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map {
+      Array($0.unicodeScalars)
+    }
+    var standIns = (0xE000...0xF8FF).lazy.compactMap(Unicode.Scalar.init).makeIterator()
+    var repetitions: [Unicode.Scalar: Repetition] = [:]
+    while true {
+      do {
+        return (try Parser(yaml: text, encoding: .utf8).singleRoot(), repetitions)
+      } catch let error as YamlError {
+        guard case .duplicatedKeysInMapping(let keys, let context) = error, let key = keys.first,
+          repetitions.count < mostRepetitions, let place = repetition(of: key, after: context.mark, in: lines),
+          let standIn = standIns.next()
+        else {
+          let found = repetitions.values.sorted { ($0.line, $0.column) < ($1.line, $1.column) }
+          throw RecipeError(
+            found.map { source.problem(at: $0.line, $0.column, $0.message, hint: $0.hint) }
+              + [problem(for: error, text: text, source: source)])
+        }
+        lines[place.line].replaceSubrange(place.columns, with: place.columns.map { _ in standIn })
+        text = lines.map { String(String.UnicodeScalarView($0)) }.joined(separator: "\n")
+        repetitions[standIn] = Repetition(
+          key: key, firstLine: context.mark.line, line: place.line + 1, column: place.columns.lowerBound + 1)
+      }
+    }
+  }
+
+  /// Yams tells where a repeated key stands first; this looks for the next place: further on in the same line, in the same
+  /// braces, or below in the same column. Lines and columns count from 0.
+  private static func repetition(
+    of key: String, after mark: Mark, in lines: [[Unicode.Scalar]]
+  ) -> (line: Int, columns: Range<Int>)? {
+    let spellings = [key, "\"\(key)\"", "'\(key)'"].map { Array($0.unicodeScalars) }
+    func columns(at column: Int, of line: [Unicode.Scalar]) -> Range<Int>? {
+      let rest = line.dropFirst(column)
+      let found = spellings.first { spelling in
+        rest.starts(with: spelling) && rest.dropFirst(spelling.count).first { $0 != " " } == ":"
+      }
+      return found.map { column..<(column + $0.count) }
+    }
+    let first = mark.line - 1
+    let lead = mark.column - 1
+    guard lines.indices.contains(first), lines[first].count > lead else { return nil }
+    var depth = 0
+    var quote: Unicode.Scalar?
+    var last: Unicode.Scalar = " "  // that is no space
+    for (column, scalar) in lines[first].enumerated().dropFirst(lead) where depth >= 0 {
+      if let open = quote {
+        if scalar == open { quote = nil }
+      } else if column > lead, depth == 0, last == ",", let columns = columns(at: column, of: lines[first]) {
+        return (first, columns)
+      } else {
+        switch scalar {
+        case "{", "[": depth += 1
+        case "}", "]": depth -= 1
+        case "\"", "'": if ",:{[ ".unicodeScalars.contains(last) { quote = scalar }
+        default: break
+        }
+      }
+      if scalar != " " { last = scalar }
+    }
+    for (index, line) in lines.enumerated().dropFirst(first + 1) where line.prefix(lead).allSatisfy({ $0 == " " }) {
+      if let columns = columns(at: lead, of: line) { return (index, columns) }
+    }
+    return nil
   }
 
   private static func refuseManyAliases(_ text: String, source: RecipeSource) throws {
@@ -54,10 +136,16 @@ extension RecipeNode {
   /// From Yams' nodes to ours: aliases are written out, merge keys (`<<`) applied.
   private struct Conversion {
     let source: RecipeSource
+    /// The keys that stand-ins stand for.
+    let repetitions: [Unicode.Scalar: Repetition]
+    private var reported: Set<Unicode.Scalar> = []
     var problems: [RecipeError.Problem] = []
     var count = 0
 
-    init(source: RecipeSource) { self.source = source }
+    init(source: RecipeSource, repetitions: [Unicode.Scalar: Repetition]) {
+      self.source = source
+      self.repetitions = repetitions
+    }
 
     mutating func convert(_ node: Node, depth: Int) -> RecipeNode {
       count += 1
@@ -94,6 +182,7 @@ extension RecipeNode {
           continue
         }
         let keyLocation = location(of: key)
+        let isRepeated = reportRepetition(scalar.string, keyLocation)
         let converted = convert(value, depth: depth + 1)
         if scalar.string == "<<", scalar.style == .plain {
           for node in converted.items ?? [converted] {
@@ -104,12 +193,20 @@ extension RecipeNode {
             merged += given.filter { entry in !merged.contains { $0.key == entry.key } }
           }
         } else if entries.contains(where: { $0.key == scalar.string }) {
+          // To Yams the number 1 and the text "1" are two keys.
           report(keyLocation, "the key '\(scalar.string)' is there twice")
-        } else {
+        } else if !isRepeated {
           entries.append(Entry(key: scalar.string, keyLocation: keyLocation, value: converted))
         }
       }
       return entries + merged.filter { entry in !entries.contains { $0.key == entry.key } }
+    }
+
+    /// Whether a key is a stand-in; reports for what. (A map that aliases repeat is converted more than once.)
+    private mutating func reportRepetition(_ key: String, _ location: RecipeLocation) -> Bool {
+      guard let standIn = key.unicodeScalars.first, let repetition = repetitions[standIn] else { return false }
+      if reported.insert(standIn).inserted { report(location, repetition.message, hint: repetition.hint) }
+      return true
     }
 
     private func location(of node: Node) -> RecipeLocation {
@@ -149,11 +246,9 @@ extension RecipeNode {
         at: mark.line, mark.column, "this alias names no anchor before it",
         hint: "write &name at the part to repeat; a text that begins with * needs quotes")
     case .duplicatedKeysInMapping(let keys, let context):
-      let key = keys.first ?? ""
-      let mark = secondOccurrence(of: key, after: context.mark, in: source)
       return source.problem(
-        at: mark.line, mark.column, "the key '\(key)' is there twice",
-        hint: "it stands in line \(context.mark.line) already; keep one of them")
+        at: context.mark.line, context.mark.column, "the key '\(keys.first ?? "")' is there twice",
+        hint: "keep one of them")
     case .reader(let problem, let offset, _, _):
       let position = offset.flatMap { text.index(text.startIndex, offsetBy: $0, limitedBy: text.endIndex) }
       let before = text[..<(position ?? text.startIndex)]
@@ -182,23 +277,5 @@ extension RecipeNode {
     }
     let while_ = context.map { " \($0.text)" } ?? ""
     return source.problem(at: mark.line, mark.column, "not YAML: \(problem)\(while_)", hint: hint)
-  }
-
-  /// Yams tells where a repeated key stands first; this looks for the next place: in the same column, or further on in
-  /// the same line.
-  private static func secondOccurrence(
-    of key: String, after mark: Mark, in source: RecipeSource
-  ) -> (line: Int, column: Int) {
-    guard source.lines.indices.contains(mark.line - 1) else { return (mark.line, mark.column) }
-    let rest = source.lines[mark.line - 1].dropFirst(mark.column - 1 + key.count)
-    if let range = rest.firstRange(of: "\(key):") {
-      return (mark.line, mark.column + key.count + rest.distance(from: rest.startIndex, to: range.lowerBound))
-    }
-    let lead = mark.column - 1
-    for (index, line) in source.lines.enumerated().dropFirst(mark.line)
-    where line.dropFirst(lead).hasPrefix("\(key):") && line.prefix(lead).allSatisfy({ $0 == " " }) {
-      return (index + 1, mark.column)
-    }
-    return (mark.line, mark.column)
   }
 }
