@@ -56,7 +56,7 @@ public final class Experiment: Sendable {
     observer(.stage("Comparing"))
     let comparison = ReportMaker(
       configuration: configuration, folder: folder, materials: materials, teacher: teacher,
-      teacherTestLogits: teacherTest, plan: plan, results: results, runner: runner)
+      teacherTestLogits: teacherTest, plan: plan, results: results, device: device)
     let data = try comparison.make(seconds: (ContinuousClock.now - start) / .seconds(1))
     try AtomicFile.write(try Manifest.encode(data.manifest), to: folder.manifest)
     try AtomicFile.write(try MetricsFile(data).encoded(), to: folder.metrics)

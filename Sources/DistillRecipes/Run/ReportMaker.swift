@@ -14,7 +14,7 @@ struct ReportMaker {
   let teacherTestLogits: Tensor?
   let plan: RunPlan
   let results: [String: TrainingResult]
-  let runner: TrainingRunner
+  let device: Device
 
   func make(seconds: Double) throws -> ReportData {
     ReportData(
@@ -42,7 +42,7 @@ struct ReportMaker {
   private func figures(_ specification: ModelSpecification, count: Int = 1) throws -> ReportData.Figures {
     let model = try ModelZoo.make(specification)
     model.eval()
-    try model.move(to: runner.device)
+    try model.move(to: device)
     let summary = try model.summary(inputShape: specification.inputShape)
     let latency = try Latency(of: model, inputShape: specification.inputShape)
     return ReportData.Figures(
@@ -162,39 +162,11 @@ struct ReportMaker {
   private func opinion(
     _ model: String, _ logits: Tensor, _ index: Int, _ temperature: Double
   ) throws -> ReportData.Opinion {
-    let probabilities = try (logits.selected(0, index) / temperature).softmax().doubles()
-    let top = probabilities.enumerated().sorted { $0.element > $1.element }.prefix(3)
+    let row = try logits.sliced(0, from: index, to: index + 1)
+    let top = try topClasses(row, count: 3, temperature: temperature).first ?? []
     return ReportData.Opinion(
       model: model, temperature: temperature,
-      top: top.map { ReportData.ClassProbability(classIndex: $0.offset, probability: $0.element) })
-  }
-}
-
-/// The predicted class of each example, and how sure the model is of it.
-struct Predictions {
-  let classes: [Int]
-  let confidences: [Double]
-
-  init(_ logits: Tensor) throws {
-    let (values, indices) = try logits.to(.float64).softmax().topK(1)
-    classes = try indices.array()
-    confidences = try values.doubles()
-  }
-}
-
-/// What a teacher finds alike.
-public enum ClassSimilarity {
-  /// The mean soft target of the examples of each class: row = true class, `[C, C]`. A class without examples has zeros.
-  public static func matrix(logits: Tensor, labels: [Int], temperature: Double) throws -> [[Double]] {
-    let classes = try logits.size(1)
-    let targets = try (logits.to(.float64) / temperature).softmax().doubles()
-    var sums = [[Double]](repeating: [Double](repeating: 0, count: classes), count: classes)
-    var counts = [Int](repeating: 0, count: classes)
-    for (index, label) in labels.enumerated() where label >= 0 {
-      counts[label] += 1
-      for column in 0..<classes { sums[label][column] += targets[index * classes + column] }
-    }
-    return zip(sums, counts).map { row, count in row.map { $0 / Double(max(1, count)) } }
+      top: top.map { ReportData.ClassProbability(classIndex: $0.index, probability: $0.probability) })
   }
 }
 
