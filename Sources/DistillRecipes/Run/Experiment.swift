@@ -1,5 +1,4 @@
 import DistillData
-import DistillModels
 import Distillation
 import Foundation
 import Synchronization

@@ -2,7 +2,6 @@ import DistillData
 import DistillModels
 import Distillation
 import Foundation
-import Torch
 
 /// What a model says of pictures, or of examples of a data set.
 public struct ModelPrediction: Encodable, Sendable {
