@@ -20,7 +20,8 @@ struct DistillCommand: ParsableCommand {
     version: Distill.version,
     subcommands: [
       InitCommand.self, CheckCommand.self, RunCommand.self, ResumeCommand.self, TrainCommand.self, EvaluateCommand.self,
-      PredictCommand.self, InspectCommand.self, ExplainCommand.self, RecipesCommand.self, DatasetsCommand.self,
+      PredictCommand.self, InspectCommand.self, ExplainCommand.self, TermsCommand.self, RecipesCommand.self,
+      DatasetsCommand.self,
     ])
 }
 

@@ -5,7 +5,7 @@ import Testing
 struct HelpTests {
   static let commands = [
     [], ["init"], ["check"], ["run"], ["resume"], ["train"], ["evaluate"], ["predict"], ["inspect"], ["explain"],
-    ["recipes"], ["recipes", "list"], ["recipes", "show"], ["recipes", "copy"], ["datasets"], ["datasets", "list"],
+    ["terms"], ["recipes"], ["recipes", "list"], ["recipes", "show"], ["recipes", "copy"], ["datasets"], ["datasets", "list"],
     ["datasets", "fetch"],
   ]
 
@@ -34,8 +34,9 @@ struct HelpTests {
         return line.split(separator: " ").first.map(String.init)
       }
       #expect(
-        Array(names.prefix(11)) == [
-          "init", "check", "run", "resume", "train", "evaluate", "predict", "inspect", "explain", "recipes", "datasets",
+        Array(names.prefix(12)) == [
+          "init", "check", "run", "resume", "train", "evaluate", "predict", "inspect", "explain", "terms", "recipes",
+          "datasets",
         ])
     }
   }
@@ -45,6 +46,7 @@ struct HelpTests {
     arguments: [
       (["--nope"], "--nope"), (["frobnicate"], "frobnicate"), (["run", "--nope"], "--nope"),
       (["check", "--nope"], "--nope"), (["evaluate"], "model"), (["resume"], "folder"), (["recipes", "nope"], "nope"),
+      (["terms", "soft_target"], "soft_targets"),
       (["datasets", "fetch"], "name"), (["evaluate", "x", "--top", "many"], "many"),
       (["evaluate", "x", "--split", "nope"], "nope"), (["predict", "--examples"], "--examples"),
     ] as [([String], String)])

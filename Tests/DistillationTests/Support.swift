@@ -20,6 +20,7 @@ struct TinyTraining {
   var hasDropout = true
   var hasNormalization = true
   var alpha = 0.7
+  var precision = Precision.float32
   var checkpoint: String?
   var checkpointInterval: Int?
 
@@ -62,6 +63,7 @@ struct TinyTraining {
     options.accumulation = accumulation
     options.keep = keep
     options.earlyStop = earlyStop
+    options.precision = precision
     options.seed = seed
     options.progressInterval = 0
     options.checkpointInterval = checkpointInterval

@@ -150,6 +150,36 @@ import TorchOptim
     #expect(value.parts.map(\.name) == ["soft_targets", "hard_labels", "logit_matching"])
   }
 
+  /// Gradients that float16 would round to zero arrive, and the same as in float32; ones that overflow cost a step only.
+  @Test func float16GradientsNeitherVanishNorOverflow() throws {
+    func train(_ precision: Precision, weight: Double) throws -> (before: [Float], after: [Float]) {
+      var training = TinyTraining()
+      training.hasDropout = false
+      training.hasNormalization = false
+      training.precision = precision
+      training.keep = .last
+      training.steps = 8
+      // A large rate for tiny gradients: the same step as for a weight of 1.
+      training.learningRate = 0.05 / weight
+      let student = try training.makeStudent()
+      let before = try student.state.flatMap { try $0.tensor.floats() }
+      _ = try training.makeTrainer(
+        student: student, objective: Objective([.init(try HardLabels(), weight: Ramp(weight))])
+      ).run()
+      return (before, try student.state.flatMap { try $0.tensor.floats() })
+    }
+    for weight in [1e-7, 1e4] {
+      let exact = try train(.float32, weight: weight)
+      let half = try train(.float16, weight: weight)
+      let moved = zip(exact.before, exact.after).map { abs($0 - $1) }.max() ?? 0
+      let apart = zip(exact.after, half.after).map { abs($0 - $1) }.max() ?? 1
+      let halfMoved = zip(half.before, half.after).map { abs($0 - $1) }.max() ?? 0
+      #expect(moved > 0.01 && halfMoved > 0)
+      // The large weight overflows at first, and those steps are left out.
+      if weight < 1 { #expect(apart < 0.1 * moved, "weight \(weight): \(apart) of \(moved)") }
+    }
+  }
+
   /// Over a round, too, with accumulation, a short last batch and a term that starts late.
   @Test func whatARoundLogsSumsToItsLoss() throws {
     var training = TinyTraining()

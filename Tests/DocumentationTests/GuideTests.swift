@@ -32,6 +32,23 @@ import Testing
     }
   }
 
+  /// Every term stands in the table of `Guides/Terms.md` with all its options, under a link to the page about it.
+  @Test func theTableOfTermsIsThatOfTheCatalog() throws {
+    let text = try Package.text("Guides/Terms.md")
+    let found = text.split(separator: "\n").filter { $0.hasPrefix("| [`") || $0.hasPrefix("| `") }
+    let expected = RecipeReference.termKeys.map { key in
+      let name = String(key.path.dropFirst("terms[].".count))
+      let isTerm = !name.contains(".")
+      let standard = key.default.map { "`\($0)`" } ?? ""
+      return (name: name, isTerm: isTerm, rest: "| \(standard) | \(key.meaning) |")
+    }
+    #expect(found.count == expected.count)
+    for (row, key) in zip(found, expected) {
+      let head = key.isTerm ? "| [`\(key.name)`](" : "| `\(key.name)` "
+      #expect(row.hasPrefix(head) && row.hasSuffix(key.rest), "\(row) should be \(head)… \(key.rest)")
+    }
+  }
+
   /// Recipes in the guides are whole: they can be copied and run.
   @Test func recipesInTheDocumentsAreValid() throws {
     var count = 0

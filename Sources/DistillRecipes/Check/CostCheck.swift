@@ -34,7 +34,7 @@ final class CostCheck {
       var studentSeconds = 0.0
       for job in plan.jobs {
         let parts: [Configuration.Part] = job.arm == .alone ? [.student, .alone] : [.student, .training, .terms]
-        let key = "\(job.arm) \(job.configuration.hash(of: parts))"
+        let key = "\(job.arm) \(try job.configuration.hash(of: parts))"
         let trial = try trials[key] ?? measure(job)
         trials[key] = trial
         let rounds = (job.budget.steps - 1) / job.budget.stepsPerRound + 1
@@ -115,12 +115,14 @@ final class CostCheck {
     let student = try runner.makeStudent(job, try runner.specification(of: job))
     let loader = try runner.makeLoader(job)
     let objective = try runner.makeObjective(job)
+    let teacher = try objective.needsTeacher ? makeTeacher(job) : nil
+    try runner.prepare(objective, job, student: student, teacher: teacher, loader: loader)
     var options = job.training.trainerOptions(job.budget, seed: job.randomSeed)
     options.stepsPerRound = job.budget.steps
     options.checkpointInterval = nil
     options.progressInterval = 0
     let trainer = try Trainer(
-      student: student, teacher: try objective.needsTeacher ? makeTeacher(job) : nil, objective: objective,
+      student: student, teacher: teacher, objective: objective,
       optimizer: job.training.makeOptimizer(student.namedParameters + objective.adapters),
       schedule: job.training.makeSchedule(job.budget), loader: loader, options: options)
     let clock = ContinuousClock()

@@ -292,9 +292,7 @@ final class ModelCheck {
 
   /// A teacher that was trained with label smoothing is nearly equally sure of whatever it knows, and never quite sure.
   private func checkSmoothing(_ logits: Tensor, _ labels: [Int], _ metrics: Metrics) throws {
-    let hottest = configuration.terms.compactMap { term -> Double? in
-      if case .softTargets(let temperature) = term.kind { max(temperature.from, temperature.to) } else { nil }
-    }.max()
+    let hottest = configuration.terms.compactMap(\.highestTemperature).max()
     guard let hottest, hottest > 2, metrics.accuracy > 0.8 else { return }
     let predictions = try Predictions(logits)
     let sure = labels.indices.filter { predictions.classes[$0] == labels[$0] }.map { predictions.confidences[$0] }

@@ -64,9 +64,9 @@ extension Configuration {
     }
     guard let smoothing = teacher.training?.labelSmoothing, smoothing > 0 else { return }
     for (index, term) in terms.enumerated() {
-      guard case .softTargets(let temperature) = term.kind, max(temperature.from, temperature.to) > 2 else { continue }
+      guard let temperature = term.highestTemperature, temperature > 2 else { continue }
       report(
-        "terms[\(index)].soft_targets.temperature",
+        "terms[\(index)].\(term.name).temperature",
         "the teacher is trained with label smoothing, and its soft targets are used above temperature 2",
         "label smoothing wipes out what high temperatures would show: train the teacher without it", .warning)
     }

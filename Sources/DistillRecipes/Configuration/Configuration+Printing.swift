@@ -1,3 +1,4 @@
+import DistillData
 import DistillModels
 import Distillation
 
@@ -15,23 +16,17 @@ extension Configuration {
     case alone
   }
 
-  /// A text that is the same for equal parts, on every machine: 32 hexadecimal digits.
-  public func hash(of parts: [Part]) -> String {
-    let text = parts.map { "\($0.rawValue):\n\((node[$0.rawValue] ?? .null).yaml)" }.joined()
-    return Self.hash(text)
+  /// A text that is the same for equal parts, on every machine: 64 hexadecimal digits.
+  ///
+  /// - Throws: `FileError` when the system's SHA-256 cannot be used.
+  public func hash(of parts: [Part]) throws -> String {
+    // What a recipe says of the training alone is only what differs; what it is has to be hashed whole.
+    let text = parts.map { "\($0.rawValue):\n\(($0 == .alone ? alone.node : node[$0.rawValue] ?? .null).yaml)" }.joined()
+    return try SHA256.hex(of: text)
   }
 
   /// Of the whole recipe.
-  public var hash: String { Self.hash(yaml) }
-
-  /// FNV-1a in 128 bits: these hashes tell recipes apart, they guard against nobody.
-  private static func hash(_ text: String) -> String {
-    let prime: UInt128 = 1 << 88 + 0x13b
-    var hash: UInt128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d
-    for byte in text.utf8 { hash = (hash ^ UInt128(byte)) &* prime }
-    let digits = String(hash, radix: 16)
-    return String(repeating: "0", count: 32 - digits.count) + digits
-  }
+  public var hash: String { get throws { try SHA256.hex(of: yaml) } }
 
   var node: RecipeNode {
     .map([
@@ -145,29 +140,6 @@ extension Configuration.Member {
 
 extension Configuration.Student {
   var node: RecipeNode { .map(["model": model?.node, "weights": weights.map { .text($0) }]) }
-}
-
-extension Configuration.Ramp {
-  var node: RecipeNode {
-    isConstant ? .number(from) : .map(["from": .number(from), "to": .number(to), "over": .text(shape.rawValue)])
-  }
-}
-
-extension Configuration.Term {
-  func node(withWeight: Bool) -> RecipeNode {
-    let weightNode = withWeight ? weight.node : nil
-    let end = end.map { RecipeNode.number($0) }
-    let options: RecipeNode =
-      switch kind {
-      case .softTargets(let temperature):
-        .map(["temperature": temperature.node, "weight": weightNode, "start": .number(start), "end": end])
-      case .hardLabels(let smoothing):
-        .map(["weight": weightNode, "label_smoothing": .number(smoothing), "start": .number(start), "end": end])
-      case .logitMatching(let zeroMean):
-        .map(["weight": weightNode, "zero_mean": .flag(zeroMean), "start": .number(start), "end": end])
-      }
-    return .map([name: options])
-  }
 }
 
 extension Configuration.Training {

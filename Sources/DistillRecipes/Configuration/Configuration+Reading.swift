@@ -28,7 +28,11 @@ extension Configuration {
     student = Student(studentMap)
     (terms, alpha) = Term.read(termsReader, alpha: alphaReader)
     var alone = training
-    for case .hardLabels(let smoothing) in terms.map(\.kind) { alone.labelSmoothing = smoothing }
+    if let term = terms.last(where: { $0.name == HardLabels.kind.name }),
+      case .number(let smoothing) = term.options["label_smoothing"]
+    {
+      alone.labelSmoothing = smoothing
+    }
     self.alone = Training(map.section("alone", isOptional: true), base: alone, role: .alone, device: device)
     self.training = training
     settings = Setting.read(map.value("settings"))

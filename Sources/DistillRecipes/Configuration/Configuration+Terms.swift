@@ -1,5 +1,8 @@
+import Distillation
+import TorchNN
+
 extension Configuration.Term {
-  private static let names = ["soft_targets", "hard_labels", "logit_matching"]
+  private static let names = TermCatalog.kinds.map(\.name)
 
   /// The terms, their weights set from α where the recipe gives that. Without terms: soft targets at T = 4 and hard
   /// labels. Without any weight: α = 0.9 where the terms are a pair of teacher and labels, otherwise 1 each.
@@ -12,13 +15,13 @@ extension Configuration.Term {
         reader.report("terms is empty", hint: "a student needs something to learn: '- soft_targets: {temperature: 4}'")
       }
       for item in items {
-        guard let (name, map) = options(of: item), let term = Self(name, map) else { continue }
+        guard let (kind, map) = options(of: item), let term = Self(kind, map) else { continue }
         if firstWeight == nil, map.value("weight") != nil { firstWeight = map }
         terms.append(term)
       }
       guard terms.count == items.count else { return (terms, nil) }
     } else {
-      terms = [Self(.softTargets(temperature: .init(4))), Self(.hardLabels(labelSmoothing: 0))]
+      terms = [Self(SoftTargets.kind), Self(HardLabels.kind)]
     }
     let isPair = terms.count == 2 && terms.count(where: \.needsTeacher) == 1
     if let alpha, let firstWeight {
@@ -36,7 +39,7 @@ extension Configuration.Term {
       guard let value = alpha == nil ? 0.9 : alpha?.number(.fraction) else { return (terms, nil) }
       for index in terms.indices {
         let weight = terms[index].needsTeacher ? value : ((1 - value) * 1e12).rounded() / 1e12
-        terms[index].weight = Configuration.Ramp(weight)
+        terms[index].weight = Ramp(weight)
       }
       return (terms, value)
     }
@@ -48,10 +51,15 @@ extension Configuration.Term {
   }
 
   /// The one key of an item and the options below it: `soft_targets: {temperature: 4}`, or only `hard_labels`.
-  private static func options(of item: RecipeReader) -> (name: String, map: RecipeMap)? {
-    if case .scalar = item.node.content, let name = item.choice(of: names) {
-      let empty = RecipeNode(.map([]), location: item.node.location)
-      return (name, RecipeMap(RecipeReader(node: empty, path: "\(item.path).\(name)", log: item.log)))
+  private static func options(of item: RecipeReader) -> (kind: TermKind, map: RecipeMap)? {
+    func found(_ name: String, _ map: RecipeMap) -> (kind: TermKind, map: RecipeMap)? {
+      TermCatalog.kinds.first { $0.name == name }.map { ($0, map) }
+    }
+    func empty(_ path: String) -> RecipeMap {
+      RecipeMap(RecipeReader(node: RecipeNode(.map([]), location: item.node.location), path: path, log: item.log))
+    }
+    if case .scalar = item.node.content {
+      return item.choice(of: names).flatMap { found($0, empty("\(item.path).\($0)")) }
     }
     guard item.node.entries != nil else {
       if item.node.items != nil { item.reportMismatch("a term, such as soft_targets: {temperature: 4}") }
@@ -64,33 +72,32 @@ extension Configuration.Term {
         hint: "indent the options below '\(known):', or write \(known): {...}; each term begins with '- '")
       return nil
     }
-    var found: (name: String, map: RecipeMap)?
+    var result: (kind: TermKind, map: RecipeMap)?
     for name in names {
-      guard outer.contains(name) else {
-        _ = outer.value(name)
-        continue
-      }
-      if let value = outer.value(name) {
-        found = value.map(hint: "write \(name): {weight: 1}").map { (name, $0) }
+      let value = outer.value(name)
+      guard outer.contains(name) else { continue }
+      if let value {
+        result = value.map(hint: "write \(name): {weight: 1}").flatMap { found(name, $0) }
       } else {
-        let empty = RecipeNode(.map([]), location: item.node.location)
-        found = (name, RecipeMap(RecipeReader(node: empty, path: outer.path(to: name), log: item.log)))
+        result = found(name, empty(outer.path(to: name)))
       }
     }
     if outer.keys.isEmpty { item.report("\(item.path) names no term", hint: "one of \(names.joined(separator: ", "))") }
     outer.finish()
-    return found
+    return result
   }
 
-  private init?(_ name: String, _ map: RecipeMap) {
-    switch name {
-    case "soft_targets":
-      let temperature = map.value("temperature").flatMap { Configuration.Ramp.read($0, .positive) }
-      kind = .softTargets(temperature: temperature ?? Configuration.Ramp(4))
-    case "hard_labels": kind = .hardLabels(labelSmoothing: map.number("label_smoothing", .fractionBelowOne) ?? 0)
-    default: kind = .logitMatching(zeroMean: map.flag("zero_mean") ?? false)
+  private init?(_ kind: TermKind, _ map: RecipeMap) {
+    var values: [String: TermValue] = [:]
+    for option in kind.options {
+      if option.isRequired {
+        values[option.name] = map.required(option.name, hint: option.meaning).flatMap { TermValue.read($0, option) }
+      } else {
+        values[option.name] = map.value(option.name).flatMap { TermValue.read($0, option) }
+      }
     }
-    weight = map.value("weight").flatMap { Configuration.Ramp.read($0, .notNegative) } ?? Configuration.Ramp(1)
+    self.init(kind, values)
+    weight = map.value("weight").flatMap { Ramp.read($0, .notNegative) } ?? 1
     start = map.number("start", .notNegative) ?? 0
     end = map.number("end", .positive)
     map.finish()
@@ -101,9 +108,95 @@ extension Configuration.Term {
           + RecipeNode.number(end).flow)
     }
   }
+
+  func node(withWeight: Bool) -> RecipeNode {
+    let kind = TermCatalog.kinds.first { $0.name == name }
+    var entries = (kind?.options ?? []).compactMap { option in
+      options[option.name].map { RecipeNode.Entry(key: option.name, keyLocation: nil, value: $0.node) }
+    }
+    if withWeight { entries.append(RecipeNode.Entry(key: "weight", keyLocation: nil, value: weight.node)) }
+    entries.append(RecipeNode.Entry(key: "start", keyLocation: nil, value: .number(start)))
+    if let end { entries.append(RecipeNode.Entry(key: "end", keyLocation: nil, value: .number(end))) }
+    return RecipeNode(.map([.init(key: name, keyLocation: nil, value: RecipeNode(.map(entries)))]))
+  }
 }
 
-extension Configuration.Ramp {
+extension TermValue {
+  static func read(_ reader: RecipeReader, _ option: TermOption) -> Self? {
+    switch option.form {
+    case .number(let range): reader.number(range).map { .number($0) }
+    case .integer(let range): reader.int(range).map { .number(Double($0)) }
+    case .flag: reader.flag().map { .flag($0) }
+    case .choice(let names): reader.choice(of: names).map { .text($0) }
+    case .ramp(let range): Ramp.read(reader, range).map { .ramp($0) }
+    case .numbers(let range): reader.numbers(range).flatMap { list(reader, $0) }.map { .numbers($0) }
+    case .layers: read(reader) { LayerPair.read($0) }.map { .layers($0) }
+    case .taps: read(reader) { Tap.read($0) }.map { .taps($0) }
+    }
+  }
+
+  private static func read<Value>(_ reader: RecipeReader, _ read: (RecipeReader) -> Value?) -> [Value]? {
+    guard let items = reader.list(orOne: true) else { return nil }
+    let values = items.map(read)
+    guard !values.contains(where: { $0 == nil }) else { return nil }
+    return list(reader, values.compactMap(\.self))
+  }
+
+  private static func list<Value>(_ reader: RecipeReader, _ values: [Value]) -> [Value]? {
+    if values.isEmpty { reader.report("\(reader.path) is empty", hint: "give at least one") }
+    return values.isEmpty ? nil : values
+  }
+
+  var node: RecipeNode {
+    switch self {
+    case .number(let value): .number(value)
+    case .flag(let value): .flag(value)
+    case .text(let value): .text(value)
+    case .ramp(let ramp): ramp.node
+    case .numbers(let values): .list(values.map { .number($0) })
+    case .layers(let pairs): .list(pairs.map(\.node))
+    case .taps(let taps): .list(taps.map { .text($0.description) })
+    }
+  }
+}
+
+extension LayerPair {
+  /// `layer2`, the same in both, or `{student: layer2, teacher: layer3}`.
+  static func read(_ reader: RecipeReader) -> Self? {
+    if case .scalar = reader.node.content { return Tap.read(reader).map { Self(student: $0, teacher: $0) } }
+    guard reader.node.entries != nil, let map = reader.map() else {
+      reader.reportMismatch("a module's path, or {student: layer2, teacher: layer3}")
+      return nil
+    }
+    let student = map.required("student", hint: "a module's path in the student").flatMap { Tap.read($0) }
+    let teacher = map.required("teacher", hint: "a module's path in the teacher").flatMap { Tap.read($0) }
+    map.finish()
+    guard let student, let teacher else { return nil }
+    return Self(student: student, teacher: teacher)
+  }
+
+  var node: RecipeNode {
+    student == teacher
+      ? .text(student.description)
+      : .map(["student": .text(student.description), "teacher": .text(teacher.description)])
+  }
+}
+
+extension Tap {
+  /// `layer2`, or `layer2:input` for what goes into it.
+  static func read(_ reader: RecipeReader) -> Self? {
+    guard let text = reader.text() else { return nil }
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count > 1 else { return Self(text) }
+    guard parts.count == 2, let side = Side(rawValue: String(parts[1])) else {
+      reader.reportMismatch("a module's path such as layer2, or layer2:input for what goes into it")
+      return nil
+    }
+    return Self(String(parts[0]), side)
+  }
+}
+
+extension Ramp {
   static func read(_ reader: RecipeReader, _ range: NumberRange) -> Self? {
     if case .scalar = reader.node.content { return reader.number(range).map { Self($0) } }
     guard reader.node.entries != nil, let map = reader.map() else {
@@ -116,5 +209,9 @@ extension Configuration.Ramp {
     map.finish()
     guard let from, let to else { return nil }
     return Self(from: from, to: to, shape: shape)
+  }
+
+  var node: RecipeNode {
+    isConstant ? .number(from) : .map(["from": .number(from), "to": .number(to), "over": .text(shape.rawValue)])
   }
 }

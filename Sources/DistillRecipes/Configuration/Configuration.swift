@@ -188,60 +188,36 @@ extension Configuration {
 // MARK: - Terms
 
 extension Configuration {
-  /// One part of the objective.
+  /// One part of the objective: a method of `TermCatalog` with its options, all of them.
   public struct Term: Sendable, Equatable {
-    public enum Kind: Sendable, Equatable {
-      case softTargets(temperature: Ramp)
-      case hardLabels(labelSmoothing: Double)
-      case logitMatching(zeroMean: Bool)
-    }
-
-    public var kind: Kind
+    /// As recipes spell it: `soft_targets`.
+    public let name: String
+    public let needsTeacher: Bool
+    public internal(set) var options: [String: TermValue]
     public var weight: Ramp
     /// The epoch in which it begins to count.
     public var start: Double
     /// The epoch in which it no longer counts; nil: to the end.
     public var end: Double?
 
-    public init(_ kind: Kind, weight: Ramp = Ramp(1), start: Double = 0, end: Double? = nil) {
-      self.kind = kind
+    /// - Parameter options: those that are not given take their defaults
+    public init(
+      _ kind: TermKind, _ options: [String: TermValue] = [:], weight: Ramp = 1, start: Double = 0, end: Double? = nil
+    ) {
+      name = kind.name
+      needsTeacher = kind.needsTeacher
+      let defaults = kind.options.compactMap { option in option.default.map { (option.name, $0) } }
+      self.options = options.merging(defaults) { given, _ in given }
       self.weight = weight
       self.start = start
       self.end = end
     }
 
-    /// As recipes spell it: `soft_targets`.
-    public var name: String {
-      switch kind {
-      case .softTargets: "soft_targets"
-      case .hardLabels: "hard_labels"
-      case .logitMatching: "logit_matching"
-      }
+    /// The highest temperature that the teacher's probabilities are looked at with; nil where they are not.
+    var highestTemperature: Double? {
+      guard needsTeacher, case .ramp(let temperature) = options["temperature"] else { return nil }
+      return temperature.largest
     }
-
-    public var needsTeacher: Bool { if case .hardLabels = kind { false } else { true } }
-  }
-
-  /// A number that is constant, or goes from one value to another over the training.
-  public struct Ramp: Sendable, Equatable {
-    public enum Shape: String, Sendable, Codable, CaseIterable {
-      case linear
-      case cosine
-    }
-
-    public var from: Double
-    public var to: Double
-    public var shape: Shape
-
-    public init(from: Double, to: Double, shape: Shape = .linear) {
-      self.from = from
-      self.to = to
-      self.shape = shape
-    }
-
-    public init(_ value: Double) { self.init(from: value, to: value) }
-
-    public var isConstant: Bool { from == to }
   }
 }
 

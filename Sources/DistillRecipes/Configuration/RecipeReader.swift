@@ -1,3 +1,4 @@
+import Distillation
 import TorchNN
 
 /// Collects the problems of a recipe while it is read, so that all are told together.
@@ -30,45 +31,6 @@ final class RecipeLog {
       (first.element.line ?? .max, first.element.column ?? .max, first.offset)
         < (second.element.line ?? .max, second.element.column ?? .max, second.offset)
     }.map(\.element)
-  }
-}
-
-/// The numbers that a key takes.
-struct NumberRange {
-  var lower: Double?
-  var isLowerOpen = false
-  var upper: Double?
-  var isUpperOpen = false
-
-  static let any = NumberRange()
-  static let positive = NumberRange(lower: 0, isLowerOpen: true)
-  static let notNegative = NumberRange(lower: 0)
-  static let fraction = NumberRange(lower: 0, upper: 1)
-  static let fractionBelowOne = NumberRange(lower: 0, upper: 1, isUpperOpen: true)
-  static let fractionAboveZero = NumberRange(lower: 0, isLowerOpen: true, upper: 1)
-  static func atLeast(_ lower: Int) -> NumberRange { NumberRange(lower: Double(lower)) }
-  static func from(_ lower: Int, to upper: Int) -> NumberRange {
-    NumberRange(lower: Double(lower), upper: Double(upper))
-  }
-
-  func contains(_ value: Double) -> Bool {
-    if let lower, isLowerOpen ? value <= lower : value < lower { return false }
-    if let upper, isUpperOpen ? value >= upper : value > upper { return false }
-    return true
-  }
-
-  /// ` above 0`, ` from 0 to 1`, ` of at least 1`; empty where every number is allowed.
-  var description: String {
-    func text(_ value: Double) -> String { RecipeNode.number(value).flow }
-    switch (lower, upper) {
-    case (nil, nil): return ""
-    case (let lower?, nil): return isLowerOpen ? " above \(text(lower))" : " of at least \(text(lower))"
-    case (nil, let upper?): return isUpperOpen ? " below \(text(upper))" : " of at most \(text(upper))"
-    case (let lower?, let upper?):
-      if isLowerOpen { return " above \(text(lower)) and \(isUpperOpen ? "below" : "at most") \(text(upper))" }
-      return isUpperOpen
-        ? " of at least \(text(lower)) and below \(text(upper))" : " from \(text(lower)) to \(text(upper))"
-    }
   }
 }
 
@@ -257,7 +219,7 @@ final class RecipeMap {
     if let known = RecipeReference.keys.first(where: { $0.path == reference }), known.meaning.hasPrefix("of ") {
       return "it is an option \(known.meaning.prefix { $0 != ":" })"
     }
-    let elsewhere = RecipeReference.keys.filter { !knownKeys.contains($0.name) }
+    let elsewhere = (RecipeReference.keys + RecipeReference.termKeys).filter { !knownKeys.contains($0.name) }
     let name = closest(to: key, in: elsewhere.map(\.name), limit: 1).first
     if key.count > 3, let found = elsewhere.first(where: { $0.name == name }) { return "did you mean '\(found.path)'?" }
     return "the keys here are \(knownKeys.joined(separator: ", "))"

@@ -1,7 +1,9 @@
 import DistillData
 import DistillModels
+import Distillation
+import TorchNN
 
-/// Every key of a recipe in one table: what it means, and what holds without it.
+/// Every key of a recipe in two tables: what it means, and what holds without it.
 public enum RecipeReference {
   public struct Key: Sendable, Equatable {
     /// Such as `training.optimizer.momentum`; `[]` stands for the items of a list.
@@ -36,6 +38,7 @@ public enum RecipeReference {
   /// The path in the table for a place in a recipe: `terms[]` for `terms[0]`, `training` for `teacher.training`.
   static func path(of place: String) -> String {
     let general = place.replacing(/\[[0-9]+\]/, with: "[]")
+      .replacing(/^terms\[\]\.[a-z_]+\.(weight|start|end)$/) { "terms[].*.\($0.1)" }
     for other in ["teacher.training.", "alone."] where general.hasPrefix(other) {
       let path = "training." + general.dropFirst(other.count)
       if keys.contains(where: { $0.path == path }) { return path }
@@ -89,21 +92,9 @@ public enum RecipeReference {
     Key("student.model.architecture", nil, "the family of models; its options stand beside it"),
     Key("student.weights", nil, "weights to start from"),
     Key("terms", nil, "what the student learns; without it soft_targets and hard_labels"),
-    Key("terms[].soft_targets", nil, "the teacher's softened probabilities"),
-    Key("terms[].soft_targets.temperature", "4", "a number, or {from: 8, to: 2, over: linear or cosine}"),
-    Key("terms[].soft_targets.weight", nil, "a number, or {from, to, over}; instead of alpha"),
-    Key("terms[].soft_targets.start", "0", "the epoch in which the term begins to count"),
-    Key("terms[].soft_targets.end", nil, "the epoch in which it no longer counts"),
-    Key("terms[].hard_labels", nil, "the true classes"),
-    Key("terms[].hard_labels.weight", nil, "a number, or {from, to, over}; instead of alpha"),
-    Key("terms[].hard_labels.label_smoothing", "0", "the part of each label that is spread over all classes"),
-    Key("terms[].hard_labels.start", "0", "the epoch in which the term begins to count"),
-    Key("terms[].hard_labels.end", nil, "the epoch in which it no longer counts"),
-    Key("terms[].logit_matching", nil, "the teacher's logits, by squared difference"),
-    Key("terms[].logit_matching.weight", nil, "a number, or {from, to, over}"),
-    Key("terms[].logit_matching.zero_mean", "false", "take the mean over the classes out of both first"),
-    Key("terms[].logit_matching.start", "0", "the epoch in which the term begins to count"),
-    Key("terms[].logit_matching.end", nil, "the epoch in which it no longer counts"),
+    Key("terms[].*.weight", nil, "of any term: a number, or {from, to, over}; instead of alpha"),
+    Key("terms[].*.start", "0", "of any term: the epoch in which it begins to count"),
+    Key("terms[].*.end", nil, "of any term: the epoch in which it no longer counts"),
     Key("alpha", "0.9", "α · teacher's term + (1 − α) · hard labels, instead of weights"),
     Key("training.epochs", "20", "how long"),
     Key("training.steps", nil, "how long, instead of epochs"),
@@ -142,4 +133,29 @@ public enum RecipeReference {
     Key("settings[].name", nil, "the variant's name in the tables"),
     Key("settings[].set", nil, "what it changes, such as {data.labels: 0.03}"),
   ]
+
+  /// The terms and the options that each has of its own.
+  public static let termKeys: [Key] = TermCatalog.kinds.flatMap { kind in
+    [Key("terms[].\(kind.name)", nil, kind.meaning)]
+      + kind.options.map { Key("terms[].\(kind.name).\($0.name)", $0.default?.node.flow, $0.meaning) }
+  }
+
+  /// All that can be said below a term: its own options, and those of every term.
+  public static func options(of kind: TermKind) -> [Key] {
+    termKeys.filter { $0.path.hasPrefix("terms[].\(kind.name).") } + keys.filter { $0.path.hasPrefix("terms[].*.") }
+  }
+
+  /// A term as a recipe writes it, with its defaults and made-up layers.
+  public static func example(of kind: TermKind) -> String {
+    let options = kind.options.compactMap { option in
+      let made: TermValue? =
+        switch option.form {
+        case .layers where option.isRequired: .layers([LayerPair(student: Tap("layer2"), teacher: Tap("layer3"))])
+        case .taps where option.isRequired: .taps([Tap("layer2")])
+        default: option.default
+        }
+      return made.map { RecipeNode.Entry(key: option.name, keyLocation: nil, value: $0.node) }
+    }
+    return options.isEmpty ? kind.name : "\(kind.name): \(RecipeNode(.map(options)).flow)"
+  }
 }

@@ -233,8 +233,8 @@ extension ReportData {
 
   /// One epoch of training.
   public struct CurvePoint: Codable, Sendable, Hashable {
-    /// Counted from 1.
-    public var epoch: Int
+    /// Epochs so far: 1 after the first.
+    public var epoch: Double
     /// The mean of what was optimized.
     public var trainLoss: Double?
     /// Its parts, already weighted, so that they sum to the loss: "soft targets", "hard labels".
@@ -243,7 +243,7 @@ extension ReportData {
     public var validationLoss: Double?
 
     public init(
-      epoch: Int, trainLoss: Double? = nil, lossParts: [LossPart] = [], validationAccuracy: Double? = nil,
+      epoch: Double, trainLoss: Double? = nil, lossParts: [LossPart] = [], validationAccuracy: Double? = nil,
       validationLoss: Double? = nil
     ) {
       self.epoch = epoch

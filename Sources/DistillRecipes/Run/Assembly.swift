@@ -23,21 +23,9 @@ extension Configuration {
   var dataSeed: UInt64 { UInt64(bitPattern: Int64(seeds.first ?? 0)) }
 }
 
-extension Configuration.Ramp {
-  var ramp: Distillation.Ramp {
-    Distillation.Ramp(from: from, to: to, shape: shape == .linear ? .linear : .cosine)
-  }
-}
-
 extension Configuration.Term {
   func entry() throws -> Objective.Entry {
-    let term: any Distillation.Term =
-      switch kind {
-      case .softTargets(let temperature): try SoftTargets(temperature: temperature.ramp)
-      case .hardLabels(let smoothing): try HardLabels(labelSmoothing: smoothing)
-      case .logitMatching(let zeroMean): LogitMatching(zeroMean: zeroMean)
-      }
-    return Objective.Entry(term, weight: weight.ramp, start: start, end: end)
+    Objective.Entry(try TermCatalog.kind(named: name).make(options), weight: weight, start: start, end: end)
   }
 }
 
@@ -93,8 +81,15 @@ extension Configuration.Training {
     options.clipNorm = clipNorm
     options.keep = keep
     options.metric = metric
-    options.earlyStop = earlyStop
-    if case .steps(let steps) = checkpointEvery { options.checkpointInterval = steps }
+    // A recipe counts in epochs, the trainer in rounds, which may be several epochs long.
+    options.earlyStop = earlyStop.map { epochs in
+      let steps = epochs * budget.stepsPerEpoch
+      return (steps + budget.stepsPerRound - 1) / budget.stepsPerRound
+    }
+    switch checkpointEvery {
+    case .epoch: options.checkpointInterval = budget.stepsPerEpoch
+    case .steps(let steps): options.checkpointInterval = steps
+    }
     options.seed = seed
     return options
   }
@@ -109,6 +104,9 @@ struct Budget: Sendable, Codable, Equatable {
 
   /// So many validations at the most, however short an epoch is.
   static let mostRounds = 100
+
+  /// What tells it from others in the identity of a training.
+  var identity: String { "steps \(steps), \(stepsPerEpoch) an epoch, \(stepsPerRound) a round" }
 
   init(_ training: Configuration.Training, exampleCount: Int) {
     let perStep = training.batchSize * training.accumulation

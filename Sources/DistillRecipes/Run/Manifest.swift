@@ -8,7 +8,7 @@ enum Manifest {
     _ configuration: Configuration, materials: Materials, teacherHashes: [String], seconds: Double?
   ) throws -> [ReportData.ManifestEntry] {
     var entries = [
-      ReportData.ManifestEntry("recipe hash", configuration.hash),
+      ReportData.ManifestEntry("recipe hash", try configuration.hash),
       ReportData.ManifestEntry("seeds", configuration.seeds.map(String.init).joined(separator: ", ")),
       ReportData.ManifestEntry("training data", "\(materials.train.name), \(materials.train.count) examples"),
       ReportData.ManifestEntry("training data hash", try materials.train.contentHash),

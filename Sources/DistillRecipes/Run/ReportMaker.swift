@@ -214,7 +214,7 @@ extension Metrics {
 extension Event.Round {
   var curvePoint: ReportData.CurvePoint {
     ReportData.CurvePoint(
-      epoch: round, trainLoss: loss,
+      epoch: epoch, trainLoss: loss,
       lossParts: parts.sorted { $0.key < $1.key }.map { ReportData.LossPart($0.key, $0.value) },
       validationAccuracy: validation?.accuracy, validationLoss: validation?.loss)
   }

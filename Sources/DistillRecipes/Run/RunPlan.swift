@@ -24,7 +24,7 @@ struct RunPlan: Sendable {
       for seed in configuration.seeds {
         let (labelled, transfer) = try materials.examples(configuration.data, seed: seed)
         let budget = Budget(configuration.training, exampleCount: transfer.count)
-        let common = [data, "\(configuration.dataSeed)", configuration.hash(of: [.student]), "\(budget)", "\(seed)"]
+        let common = [data, "\(configuration.dataSeed)", try configuration.hash(of: [.student]), budget.identity, "\(seed)"]
         if configuration.compare {
           // The student alone does not know which other examples there are.
           var own = configuration.data
@@ -33,7 +33,7 @@ struct RunPlan: Sendable {
             try TrainingJob(
               setting: name, arm: .alone, seed: seed, configuration: configuration, examples: labelled,
               labelled: labelled, budget: budget,
-              dependencies: common + ["alone", "\(own)", configuration.hash(of: [.alone])]))
+              dependencies: common + ["alone", own.node.yaml, configuration.hash(of: [.alone])]))
         }
         jobs.append(
           try TrainingJob(

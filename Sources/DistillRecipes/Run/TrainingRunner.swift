@@ -28,10 +28,12 @@ struct TrainingRunner {
     let student = try makeStudent(job, specification)
     let loader = try makeLoader(job)
     let objective = try makeObjective(job)
+    let teacher = try objective.needsTeacher ? makeTeacher(job) : nil
+    try prepare(objective, job, student: student, teacher: teacher, loader: loader)
     let checkpoint = TrainingCheckpoint(path: place.checkpoint, identity: job.identity)
     let log = EventLog(path: place.events)
     let trainer = try Trainer(
-      student: student, teacher: try objective.needsTeacher ? makeTeacher(job) : nil, objective: objective,
+      student: student, teacher: teacher, objective: objective,
       optimizer: job.training.makeOptimizer(student.namedParameters + objective.adapters),
       schedule: job.training.makeSchedule(job.budget), loader: loader,
       validation: materials.split.validation.isEmpty
@@ -117,6 +119,15 @@ struct TrainingRunner {
       ? Objective(job.configuration.terms.map { try $0.entry() }) : job.training.labelsOnly()
   }
 
+  /// Lets terms on layers make what depends on the shapes there.
+  func prepare(
+    _ objective: Objective, _ job: TrainingJob, student: any Layer, teacher: (any Teacher)?, loader: DataLoader
+  ) throws {
+    try objective.prepare(
+      student: student, teacher: teacher, batch: loader.batch(ids: Array(loader.examples.prefix(256))),
+      seed: job.randomSeed)
+  }
+
   func makeLoader(_ job: TrainingJob) throws -> DataLoader {
     var options = loaderOptions(job)
     if job.labelled.count < job.examples.count {
@@ -147,7 +158,7 @@ struct TrainingRunner {
 
   /// Whether the teacher's outputs are computed once and looked up afterwards.
   ///
-  /// - Throws: `RunError` when the recipe wants that of inputs that never come again.
+  /// - Throws: `RunError` when the recipe wants that of inputs that never come again, or of layers.
   func precomputes(_ job: TrainingJob) throws -> Bool {
     guard let teacher = job.configuration.teacher else { return false }
     let options = loaderOptions(job)
@@ -156,7 +167,12 @@ struct TrainingRunner {
       throw RunError(
         "teacher.precompute: true needs inputs that come again: give data.views: K, or take out the augmentation")
     }
-    return isStatic && teacher.precompute != .never
+    let hasLayers = try !makeObjective(job).teacherTaps.isEmpty
+    if teacher.precompute == .always, hasLayers {
+      throw RunError(
+        "teacher.precompute: true keeps the teacher's logits, and there are terms that look at its layers: take it out")
+    }
+    return isStatic && !hasLayers && teacher.precompute != .never
   }
 
   private func makeTeacher(_ job: TrainingJob) throws -> (any Teacher)? {

@@ -159,14 +159,19 @@ public final class Trainer {
         let value = try objective.evaluate(
           student: studentTrace, teacher: teacherTrace, batch: batch, position: position, counts: counts)
       else { continue }
-      try value.total.backward()
+      try (scalesLoss ? value.total * state.lossScale.factor : value.total).backward()
       try state.note(value, exampleCount: batch.ids.count)
     }
-    if let limit = options.clipNorm { _ = try clipGradientNorm(optimizer.tensors, maximum: limit) }
-    try optimizer.step()
+    if try !scalesLoss || state.lossScale.unscale(optimizer.tensors) {
+      if let limit = options.clipNorm { _ = try clipGradientNorm(optimizer.tensors, maximum: limit) }
+      try optimizer.step()
+    }
     try optimizer.zeroGradients()
     state.step += 1
   }
+
+  /// Whether gradients may be too small for the precision.
+  private var scalesLoss: Bool { options.precision == .float16 }
 
   /// The batches of the next step; a step never spans two epochs.
   private func nextBatches(_ batches: inout DataLoader.Batches) throws -> [Batch] {
@@ -188,7 +193,7 @@ public final class Trainer {
 
   private func finishRound() throws -> Event.Round {
     let losses = try state.takeRoundLosses()
-    guard losses.total.isFinite else {
+    guard losses.total.isFinite, state.lossScale.factor >= LossScale.smallest else {
       throw DistillationError(
         "the loss became \(losses.total) by step \(state.step): lower the learning rate, clip the gradient's norm, "
           + "or use float32")

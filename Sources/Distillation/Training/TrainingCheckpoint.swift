@@ -34,6 +34,7 @@ public struct TrainingCheckpoint: Sendable {
     var roundStart: Int
     var examples: Int
     var isEarlyStopped: Bool
+    var lossScale: LossScale
     var best: Best?
     var lastScore: ValidationScore?
     /// The terms whose losses are running, in order.
@@ -56,7 +57,7 @@ public struct TrainingCheckpoint: Sendable {
     tensors.append((Self.streamKey, try Tensor(try dropout.state())))
     let position = Position(
       identity: identity, step: state.step, epoch: state.epoch, batch: state.batch, round: state.round,
-      roundStart: state.roundStart, examples: state.examples, isEarlyStopped: state.isEarlyStopped,
+      roundStart: state.roundStart, examples: state.examples, isEarlyStopped: state.isEarlyStopped, lossScale: state.lossScale,
       best: state.best.map { Position.Best(round: $0.round, score: $0.score) }, lastScore: state.lastScore,
       running: state.running.map(\.name))
     let text = String(decoding: try JSONEncoder().encode(position), as: UTF8.self)
@@ -106,6 +107,7 @@ public struct TrainingCheckpoint: Sendable {
     state.roundStart = position.roundStart
     state.examples = position.examples
     state.isEarlyStopped = position.isEarlyStopped
+    state.lossScale = position.lossScale
     state.lastScore = position.lastScore
     let device = student.parameters.first?.device ?? .cpu
     if let best = position.best {

@@ -29,6 +29,7 @@ struct TrainingState {
   var best: Best?
   var lastScore: ValidationScore?
   var isEarlyStopped = false
+  var lossScale = LossScale()
   var running: [RunningLoss] = []
   /// The step at which the present round began.
   var roundStart = 0

@@ -166,7 +166,7 @@ struct SettingSection {
   private func points(
     _ arm: ReportData.Arm, _ value: (ReportData.CurvePoint) -> Double?
   ) -> [LineChart.Point] {
-    var values: [Int: [Double]] = [:]
+    var values: [Double: [Double]] = [:]
     for seed in arm.seeds {
       for point in seed.curve {
         if let number = value(point), number.isFinite { values[point.epoch, default: []].append(number) }
@@ -175,7 +175,7 @@ struct SettingSection {
     return values.keys.sorted().compactMap { epoch in
       guard let numbers = values[epoch], let low = numbers.min(), let high = numbers.max() else { return nil }
       return LineChart.Point(
-        x: Double(epoch), mean: numbers.reduce(0, +) / Double(numbers.count), low: low, high: high)
+        x: epoch, mean: numbers.reduce(0, +) / Double(numbers.count), low: low, high: high)
     }
   }
 
