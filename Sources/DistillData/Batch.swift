@@ -38,11 +38,12 @@ public struct HostBatch: Sendable {
 public struct Batch {
   /// The numbers of the examples.
   public var ids: [Int]
-  /// `[N, C, H, W]` or `[N, F]`, float32
+  /// `[N, C, H, W]` or `[N, F]`, float32; for sequences `[N, L]` or `[N, L, F]`
   public var inputs: Tensor
-  /// `[N]`, int64; −1 where an example has no label, or where it is withheld.
+  /// `[N]`, int64; −1 where an example has no label, or where it is withheld. Where the model gives an output for each token
+  /// of a sequence, `[R]`: one for each token that counts.
   public var labels: Tensor
-  /// How many of the examples have a label.
+  /// How many of the labels are there.
   public var labelledCount: Int
   /// Which augmented view of the examples this is.
   public var view: Int
@@ -50,6 +51,10 @@ public struct Batch {
   public var secondLabels: Tensor?
   /// `[N]`, float32: how much of each input is the second example, from 0 to 1; nil when nothing was mixed.
   public var secondWeights: Tensor?
+  /// Which tokens count, where each example is a sequence; nil where it is none.
+  public var tokens: Tokens?
+  /// Whether the model gives an output for each token.
+  public var predictsTokens = false
 
   /// The number of examples.
   public var count: Int { ids.count }

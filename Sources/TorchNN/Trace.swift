@@ -92,6 +92,9 @@ class Recorder: @unchecked Sendable {
   @TaskLocal static var current: Recorder?
 
   func record(_ module: any Module, input: Tensor, output: Tensor) throws {}
+
+  /// Whether it asks for the tensor of a tap point.
+  func wants(_ point: TapPoint) -> Bool { false }
 }
 
 private final class TapRecorder: Recorder, @unchecked Sendable {
@@ -99,6 +102,8 @@ private final class TapRecorder: Recorder, @unchecked Sendable {
   var activations: [Tap: Tensor] = [:]
 
   init(wanted: [ObjectIdentifier: [Tap]]) { self.wanted = wanted }
+
+  override func wants(_ point: TapPoint) -> Bool { wanted[ObjectIdentifier(point)] != nil }
 
   override func record(_ module: any Module, input: Tensor, output: Tensor) {
     for tap in wanted[ObjectIdentifier(module)] ?? [] {

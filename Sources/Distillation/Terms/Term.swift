@@ -15,6 +15,8 @@ public protocol Term: AnyObject {
   var studentTaps: [Tap] { get }
   /// The activations it wants of the teacher.
   var teacherTaps: [Tap] { get }
+  /// Whether it looks at the student's parameters, which `prepare` gives it then.
+  var needsParameters: Bool { get }
   /// Layers of its own between student and teacher, such as a regressor: trained with the student, saved with the
   /// training, and no part of the student afterwards. Nil before `prepare`, for one whose shapes are the taps'.
   var adapter: (any Module)? { get }
@@ -32,9 +34,13 @@ extension Term {
   public var needsTeacher: Bool { true }
   public var studentTaps: [Tap] { [] }
   public var teacherTaps: [Tap] { [] }
+  public var needsParameters: Bool { false }
   public var adapter: (any Module)? { nil }
   public func prepare(_ first: TermInput) throws {}
   public func count(_ batch: Batch) -> Int { batch.ids.count }
+
+  /// Whether it looks at outputs alone. In a batch of sequences each token that counts is an example for it.
+  var seesTokens: Bool { studentTaps.isEmpty && teacherTaps.isEmpty }
 }
 
 /// What a term sees of a batch.
@@ -45,12 +51,26 @@ public struct TermInput {
   public var batch: Batch
   /// Where the training stands: 0 at the start, 1 at the end. Schedules of temperatures follow it.
   public var progress: Double
+  /// The student's parameters, in `prepare` only.
+  public var parameters: [NamedTensor] = []
 
   public init(student: Trace, teacher: TeacherTrace?, batch: Batch, progress: Double = 0) {
     self.student = student
     self.teacher = teacher
     self.batch = batch
     self.progress = progress
+  }
+
+  /// Where the model gives an output for each token of a sequence: outputs `[R, C]` instead of `[N, L, C]`, with a row for
+  /// each token that counts, and a batch in which each of these is an example. The objective gives this to terms that
+  /// look at outputs alone.
+  public func byToken() throws -> TermInput {
+    guard let tokens = batch.tokens, batch.predictsTokens else { return self }
+    var input = self
+    input.batch = batch.byToken
+    input.student.output = try tokens.rows(student.output)
+    input.teacher?.memberLogits = try teacher?.memberLogits.map(tokens.rows) ?? []
+    return input
   }
 
   /// The student's activation at a tap, in float32.

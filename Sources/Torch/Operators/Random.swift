@@ -5,6 +5,7 @@ extension Operator {
   fileprivate static let random = Operator("aten::random_", overload: "from")
   fileprivate static let viewAsType = Operator("aten::view", overload: "dtype")
   fileprivate static let greaterOrEqual = Operator("aten::ge", overload: "Scalar")
+  fileprivate static let multinomial = Operator("aten::multinomial")
 }
 
 // Each draws from the stream in force, see `withRandomStream`.
@@ -28,6 +29,11 @@ extension Tensor {
   public func drawBernoulli(_ probability: Double) throws -> Tensor {
     try withoutGradient { _ = try Dispatcher.call(.bernoulli, self, probability, RandomStream.current) }
     return self
+  }
+
+  /// Numbers of classes, drawn with replacement, where this tensor holds the probabilities: `[R, C]` → `[R, count]`, int64.
+  public func sampledClasses(_ count: Int) throws -> Tensor {
+    try withoutGradient { try Dispatcher.call(.multinomial, self, count, true, RandomStream.current) }
   }
 
   /// Zeroes each element with the given probability and scales the others so that the mean stays.

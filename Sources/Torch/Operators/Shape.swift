@@ -15,6 +15,8 @@ extension Operator {
   fileprivate static let split = Operator("aten::split", overload: "Tensor")
   fileprivate static let flip = Operator("aten::flip")
   fileprivate static let pad = Operator("aten::constant_pad_nd")
+  fileprivate static let nonzero = Operator("aten::nonzero")
+  fileprivate static let scatterValue = Operator("aten::scatter", overload: "value")
   fileprivate static let indexCopy = Operator("aten::index_copy_")
 }
 
@@ -50,6 +52,15 @@ extension Tensor {
   /// For each element of `indices` the element of this tensor that it points to along a dimension.
   public func picked(_ indices: Tensor, along dimension: Int) throws -> Tensor {
     try Dispatcher.call(.gather, self, dimension, indices)
+  }
+  /// The numbers of the elements that are not zero (or not false), in order, where the elements are counted row after
+  /// row: `[K]`, int64. Waits for the device.
+  public func indicesOfNonzero() throws -> Tensor {
+    try Dispatcher.call(.nonzero, try flattened()).flattened()
+  }
+  /// A copy with `value` where `indices` point along a dimension; the reverse of `picked`.
+  public func overwritten(at indices: Tensor, along dimension: Int, with value: Double) throws -> Tensor {
+    try Dispatcher.call(.scatterValue, self, dimension, indices, value)
   }
   public static func concatenated(_ tensors: [Tensor], along dimension: Int = 0) throws -> Tensor {
     try Dispatcher.call(.concatenate, tensors, dimension)

@@ -116,6 +116,9 @@ public final class MultiHeadAttention: Layer {
 
   /// What the fused operator computes, with its scores and probabilities recorded.
   private func attendInSteps(_ parts: [Tensor], mask: Tensor?, isCausal: Bool) throws -> Tensor {
+    guard mask == nil || !isCausal else {
+      throw TorchError(operation: "attention", message: "causal attention takes no mask of its own")
+    }
     let query = parts[0]
     let found = try query.matmul(parts[1].transposed(2, 3)) / Double(query.size(-1)).squareRoot()
     try scores.record(found)
@@ -138,9 +141,9 @@ extension Tensor {
   /// rows that allow none.
   fileprivate func softmax(under mask: Tensor?) throws -> Tensor {
     guard let mask else { return try softmax() }
-    guard mask.dtype == .bool else { return try (self + mask.to(dtype)).softmax() }
-    let forbidden = try mask.not()
-    return try masked(where: forbidden, with: -1e30).softmax().masked(where: forbidden, with: 0)
+    let forbidden = try mask.dtype == .bool ? mask.not() : mask.isLess(than: -1e30)
+    let allowed = try mask.dtype == .bool ? self : self + mask.to(dtype).masked(where: forbidden, with: 0)
+    return try allowed.masked(where: forbidden, with: -1e30).softmax().masked(where: forbidden, with: 0)
   }
 }
 
