@@ -5,7 +5,8 @@ import Testing
 struct HelpTests {
   static let commands = [
     [], ["init"], ["check"], ["run"], ["resume"], ["train"], ["evaluate"], ["predict"], ["inspect"], ["explain"],
-    ["terms"], ["recipes"], ["recipes", "list"], ["recipes", "show"], ["recipes", "copy"], ["datasets"], ["datasets", "list"],
+    ["terms"], ["recipes"], ["recipes", "list"], ["recipes", "show"], ["recipes", "copy"], ["datasets"],
+    ["datasets", "list"],
     ["datasets", "fetch"],
   ]
 

@@ -61,7 +61,7 @@ enum ReportSample {
       let hard = 0.12 + 0.9 * exp(-Double(epoch) / 4) + wobble
       let soft = 0.3 + 1.1 * exp(-Double(epoch) / 5) + wobble * 2
       return ReportData.CurvePoint(
-        epoch: epoch, trainLoss: isDistilled ? soft + 0.1 * hard : hard,
+        epoch: Double(epoch), trainLoss: isDistilled ? soft + 0.1 * hard : hard,
         lossParts: isDistilled
           ? [ReportData.LossPart("soft targets", soft), ReportData.LossPart("hard labels", 0.1 * hard)]
           : [ReportData.LossPart("hard labels", hard)],

@@ -21,7 +21,8 @@ extension Configuration {
   /// - Throws: `FileError` when the system's SHA-256 cannot be used.
   public func hash(of parts: [Part]) throws -> String {
     // What a recipe says of the training alone is only what differs; what it is has to be hashed whole.
-    let text = parts.map { "\($0.rawValue):\n\(($0 == .alone ? alone.node : node[$0.rawValue] ?? .null).yaml)" }.joined()
+    let text = parts.map { "\($0.rawValue):\n\(($0 == .alone ? alone.node : node[$0.rawValue] ?? .null).yaml)" }
+      .joined()
     return try SHA256.hex(of: text)
   }
 

@@ -24,7 +24,9 @@ struct RunPlan: Sendable {
       for seed in configuration.seeds {
         let (labelled, transfer) = try materials.examples(configuration.data, seed: seed)
         let budget = Budget(configuration.training, exampleCount: transfer.count)
-        let common = [data, "\(configuration.dataSeed)", try configuration.hash(of: [.student]), budget.identity, "\(seed)"]
+        let common = [
+          data, "\(configuration.dataSeed)", try configuration.hash(of: [.student]), budget.identity, "\(seed)",
+        ]
         if configuration.compare {
           // The student alone does not know which other examples there are.
           var own = configuration.data

@@ -57,7 +57,8 @@ public struct TrainingCheckpoint: Sendable {
     tensors.append((Self.streamKey, try Tensor(try dropout.state())))
     let position = Position(
       identity: identity, step: state.step, epoch: state.epoch, batch: state.batch, round: state.round,
-      roundStart: state.roundStart, examples: state.examples, isEarlyStopped: state.isEarlyStopped, lossScale: state.lossScale,
+      roundStart: state.roundStart, examples: state.examples, isEarlyStopped: state.isEarlyStopped,
+      lossScale: state.lossScale,
       best: state.best.map { Position.Best(round: $0.round, score: $0.score) }, lastScore: state.lastScore,
       running: state.running.map(\.name))
     let text = String(decoding: try JSONEncoder().encode(position), as: UTF8.self)
