@@ -141,6 +141,16 @@ func requireMaps(_ loss: String, _ maps: Tensor...) throws {
   }
 }
 
+/// - Throws: `TorchError` unless both maps `[N, C, H, W]` have one height and width.
+func requireOneSize(_ loss: String, _ first: Tensor, _ second: Tensor) throws {
+  let shapes = [first.shape, second.shape]
+  guard shapes[0].suffix(2) == shapes[1].suffix(2) else {
+    throw TorchError(
+      operation: loss, shapes: shapes, dtypes: [first.dtype, second.dtype],
+      message: "the maps must have one height and width")
+  }
+}
+
 /// Two maps `[N, C, H, W]`, whose channels may differ, at the smaller height and the smaller width of the two: the larger
 /// one is pooled by adaptive averages.
 func mapsOfOneSize(_ first: Tensor, _ second: Tensor) throws -> (Tensor, Tensor) {
@@ -173,8 +183,22 @@ final class LayerAdapters<Adapter: Module>: Module {
   init(_ all: [Adapter]) { self.all = all }
 }
 
+/// The sum over a term's pairs of layers, of which there is at least one.
+func sumOverPairs<Pair>(_ pairs: [Pair], _ loss: (_ index: Int, _ pair: Pair) throws -> Tensor) throws -> Tensor {
+  let losses = try pairs.enumerated().map { try loss($0.offset, $0.element) }
+  return try losses.dropFirst().reduce(losses[0]) { try $0 + $1 }
+}
+
 /// A linear map of the channels, the same at every place: a 1×1 convolution for maps, a linear layer for anything else.
 func channelMap(_ form: FeatureForm, from input: Int, to output: Int, bias: Bool = true) throws -> any Layer {
   form == .maps
     ? try Conv2d(input, output, kernel: 1, bias: bias) : try Linear(input, output, bias: bias)
+}
+
+/// A linear map of the channels with batch normalization after it: what student and teacher are often connected by.
+func normalizedChannelMap(_ form: FeatureForm, from input: Int, to output: Int) throws -> Sequential {
+  try Sequential {
+    try channelMap(form, from: input, to: output, bias: false)
+    try BatchNorm(output)
+  }
 }
