@@ -3,6 +3,8 @@ extension Operator {
   fileprivate static let maxPool2d = Operator("aten::max_pool2d")
   fileprivate static let avgPool2d = Operator("aten::avg_pool2d")
   fileprivate static let adaptiveAvgPool2d = Operator("aten::adaptive_avg_pool2d")
+  fileprivate static let adaptiveMaxPool2d = Operator("aten::adaptive_max_pool2d")
+  fileprivate static let upsampleNearest2d = Operator("aten::upsample_nearest2d")
   fileprivate static let maxPool1d = Operator("aten::max_pool1d")
   fileprivate static let avgPool1d = Operator("aten::avg_pool1d")
   fileprivate static let adaptiveAvgPool1d = Operator("aten::adaptive_avg_pool1d")
@@ -34,6 +36,15 @@ extension Tensor {
   /// The means of equal parts of a `[N, C, H, W]` tensor: `[N, C, output[0], output[1]]`.
   public func adaptiveAvgPool2d(_ output: [Int]) throws -> Tensor {
     try Dispatcher.call(.adaptiveAvgPool2d, self, output)
+  }
+  /// A `[N, C, H, W]` tensor at another size, `[N, C, output[0], output[1]]`: each place takes the number of the nearest
+  /// one before it.
+  public func resizedToNearest(_ output: [Int]) throws -> Tensor {
+    try Dispatcher.call(.upsampleNearest2d, self, output, Double?.none, Double?.none)
+  }
+  /// The maxima of equal parts of a `[N, C, H, W]` tensor: `[N, C, output[0], output[1]]`.
+  public func adaptiveMaxPool2d(_ output: [Int]) throws -> Tensor {
+    try Dispatcher.callTuple(.adaptiveMaxPool2d, self, output).pair("adaptive_max_pool2d").0
   }
   /// The maximum of each window of a `[N, C, L]` tensor.
   public func maxPool1d(_ kernel: Int, stride: Int, padding: Int) throws -> Tensor {
