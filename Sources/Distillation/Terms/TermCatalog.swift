@@ -2,10 +2,29 @@ import TorchNN
 
 /// All methods that recipes can name.
 public enum TermCatalog {
-  public static let kinds: [TermKind] = [
+  public static let kinds: [TermKind] = outputs + layers
+
+  private static let outputs: [TermKind] = [
     SoftTargets.kind,
     HardLabels.kind,
     LogitMatching.kind,
+    DecoupledSoftTargets.kind,
+    NormalizedSoftTargets.kind,
+    PredictionCorrelation.kind,
+    ProbabilisticTransfer.kind,
+    TeacherFree.kind,
+    ClassWiseSelfDistillation.kind,
+  ]
+
+  private static let layers: [TermKind] = [
+    Hints.kind,
+    AttentionTransfer.kind,
+    FlowOfSolution.kind,
+    FactorTransfer.kind,
+    ActivationBoundaries.kind,
+    NeuronSelectivity.kind,
+    VariationalInformation.kind,
+    FeatureOverhaul.kind,
   ]
 
   /// - Throws: `DistillationError` with near matches when there is no method of that name.
