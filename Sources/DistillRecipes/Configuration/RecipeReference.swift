@@ -27,7 +27,7 @@ public enum RecipeReference {
 
   /// What the folder of one's own data must hold; nil for a data set that is found without a path.
   static func layoutOfOwnFiles(_ dataset: String) -> String? {
-    DatasetCatalog.entries.first { $0.name == dataset && $0.folder == nil && $0.name != "digits" }?.layout
+    DatasetCatalog.entry(dataset).flatMap { $0.origin == .own ? $0.layout : nil }
   }
 
   /// What `architecture` may be.
@@ -137,7 +137,11 @@ public enum RecipeReference {
   /// The terms and the options that each has of its own.
   public static let termKeys: [Key] = TermCatalog.kinds.flatMap { kind in
     [Key("terms[].\(kind.name)", nil, kind.meaning)]
-      + kind.options.map { Key("terms[].\(kind.name).\($0.name)", $0.default?.node.flow, $0.meaning) }
+      + kind.options.map { option in
+        var meaning = option.meaning
+        if case .choice = option.form { meaning += ": \(option.allowed)" }
+        return Key("terms[].\(kind.name).\(option.name)", option.default?.node.flow, meaning)
+      }
   }
 
   /// All that can be said below a term: its own options, and those of every term.
