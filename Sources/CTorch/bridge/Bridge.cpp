@@ -32,7 +32,6 @@ int tensor_info(ct_tensor_ref reference, ct_tensor_info* out, char** error) {
   return guarded(error, [&] {
     const Borrowed borrowed(reference);
     const at::Tensor& value = *borrowed;
-    TORCH_CHECK(value.dim() <= CT_MAX_DIMENSIONS, "a tensor of ", value.dim(), " dimensions");
     out->dtype = static_cast<int32_t>(value.scalar_type());
     out->device = static_cast<int32_t>(value.device().type());
     out->device_index = value.device().has_index() ? value.device().index() : 0;
@@ -59,7 +58,7 @@ int tensor_from_memory(void* memory, const int64_t* sizes, int32_t dimensions, i
                        void* context, ct_tensor_ref* out, char** error) {
   return guarded(error, [&] {
     auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype));
-    *out = own(at::from_blob(
+    *out = give(at::from_blob(
         memory, at::IntArrayRef(sizes, dimensions), [deleter, context](void*) { deleter(context); }, options));
   });
 }
@@ -73,7 +72,7 @@ int set_requires_gradient(ct_tensor_ref reference, bool value, char** error) {
 int gradient(ct_tensor_ref reference, ct_tensor_ref* out, char** error) {
   return guarded(error, [&] {
     const at::Tensor& value = Borrowed(reference)->grad();
-    *out = value.defined() ? own(value) : nullptr;
+    *out = value.defined() ? give(value) : nullptr;
   });
 }
 
@@ -100,6 +99,8 @@ int gradients_of(const ct_tensor_ref* outputs, const ct_tensor_ref* output_gradi
   return guarded(error, [&] {
     auto found = torch::autograd::grad(gather(outputs, output_count), gather(inputs, input_count),
                                        gather(output_gradients, output_count), retain_graph, create_graph, true);
+    for (const at::Tensor& gradient : found)
+      if (gradient.defined()) require_known(gradient);
     for (int32_t i = 0; i < input_count; i++) out[i] = found[i].defined() ? own(found[i]) : nullptr;
   });
 }
@@ -155,7 +156,7 @@ int generator_set_seed(ct_generator_ref reference, uint64_t seed, char** error) 
 }
 
 int generator_state(ct_generator_ref reference, ct_tensor_ref* out, char** error) {
-  return guarded(error, [&] { *out = own(generator(reference).get_state()); });
+  return guarded(error, [&] { *out = give(generator(reference).get_state()); });
 }
 
 int generator_set_state(ct_generator_ref reference, ct_tensor_ref state, char** error) {

@@ -19,7 +19,7 @@ namespace {
 
 const char* tag_name(ct_tag tag) {
   static const char* names[] = {"none",      "a tensor",    "an integer", "a number",    "a truth value", "a string",
-                                "integers",  "numbers",     "booleans",   "tensors",     "a generator",   "a default"};
+                                "integers",  "numbers",     "booleans",   "tensors",     "a generator"};
   return names[tag];
 }
 
@@ -128,9 +128,23 @@ void copy_list(const std::vector<Element>& elements, ct_tag tag, ct_value& out) 
 
 void give_back(at::Tensor&& result, ct_value& out) {
   out.tag = result.defined() ? CT_TENSOR : CT_NONE;
-  out.pointer = result.defined() ? own(std::move(result)) : nullptr;
+  out.pointer = result.defined() ? give(std::move(result)) : nullptr;
 }
 
+/// Throws for a result that has no form in C; before any is given back, since nobody would free the others.
+void require_form(const c10::IValue& value) {
+  if (value.isTensor()) {
+    if (value.toTensor().defined()) require_known(value.toTensor());
+  } else if (value.isTensorList()) {
+    for (const at::Tensor& element : value.toTensorList()) require_known(element);
+  } else {
+    TORCH_CHECK(value.isNone() || value.isInt() || value.isDouble() || value.isBool() || value.isIntList() ||
+                    value.isDoubleList() || (value.isScalar() && value.toScalar().isFloatingPoint()),
+                "a result of type ", value.tagKind(), " has no form in C");
+  }
+}
+
+/// Of a result that has a form in C.
 void give_back(c10::IValue&& value, ct_value& out) {
   out = ct_value{};
   if (value.isNone()) {
@@ -154,11 +168,9 @@ void give_back(c10::IValue&& value, ct_value& out) {
     copy_list(value.toIntVector(), CT_INT_LIST, out);
   } else if (value.isDoubleList()) {
     copy_list(value.toDoubleVector(), CT_DOUBLE_LIST, out);
-  } else if (value.isScalar() && value.toScalar().isFloatingPoint()) {
+  } else {
     out.tag = CT_DOUBLE;
     out.real = value.toScalar().toDouble();
-  } else {
-    TORCH_CHECK(false, "a result of type ", value.tagKind(), " has no form in C");
   }
 }
 
@@ -216,7 +228,7 @@ void call_generally(const Operator& op, const ct_value* arguments, int32_t argum
   torch::jit::Stack stack = std::move(spare);
   stack.clear();
   for (size_t i = 0; i < parameters.size(); i++) {
-    const bool given = i < static_cast<size_t>(argument_count) && arguments[i].tag != CT_DEFAULT;
+    const bool given = i < static_cast<size_t>(argument_count);
     if (given && arguments[i].tag == CT_TENSOR && parameters[i].type()->kind() == c10::TypeKind::TensorType) {
       stack.emplace_back(*Borrowed(arguments[i]));
     } else if (given) {
@@ -229,6 +241,7 @@ void call_generally(const Operator& op, const ct_value* arguments, int32_t argum
   }
   op.handle.callBoxed(stack);
   TORCH_CHECK(stack.size() <= static_cast<size_t>(result_capacity), "gave ", stack.size(), " results");
+  for (const c10::IValue& result : stack) require_form(result);
   *result_count = static_cast<int32_t>(stack.size());
   for (size_t i = 0; i < stack.size(); i++) give_back(std::move(stack[i]), results[i]);
   stack.clear();

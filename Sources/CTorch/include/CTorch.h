@@ -1,7 +1,7 @@
 // The C face of libtorch: the one door through which Distill reaches it.
 //
 // Every function that can fail returns 0 on success and another number on failure; then `*error` points to a
-// message that the caller frees with ct_free. No C++ exception crosses this header.
+// message that the caller frees with the table's `free`. No C++ exception crosses this header.
 //
 // The functions live in a small library of their own (bridge/, compiled by scripts/bootstrap), which
 // ct_load opens at run time. So nothing that uses this target needs linker flags, and a program that never
@@ -36,12 +36,10 @@ typedef enum {
   CT_BOOL_LIST,
   CT_TENSOR_LIST,
   CT_GENERATOR,
-  /// Stands for the default value that the operator's schema gives.
-  CT_DEFAULT,
 } ct_tag;
 
 /// One argument or result of an operator. Lists point to memory that the caller keeps alive during the call;
-/// a list in a result is allocated by the bridge and freed by the caller with ct_free.
+/// a list in a result is allocated by the bridge and freed by the caller with the table's `free`.
 typedef struct {
   ct_tag tag;
   int64_t integer;  // CT_INT, CT_BOOL; the number of elements of a list
