@@ -191,7 +191,9 @@ enum Dispatcher {
     _ op: Operator, _ arguments: repeat each Argument
   ) throws -> Tensor {
     try invoke(op, repeat each arguments) { results in
-      try tensor(results.first ?? ct_value(), op) ?? missing(op)
+      guard let value = results.first else { return try missing(op) }
+      for other in results.dropFirst() { release(other) }
+      return try tensor(value) ?? missing(op)
     }
   }
 
@@ -237,14 +239,14 @@ enum Dispatcher {
     guard status == 0 else {
       throw Bridge.error(op.name, message, table.pointee, [tensors.0, tensors.1].compactMap(\.self))
     }
-    return try tensor(result, op) ?? missing(op)
+    return try tensor(result) ?? missing(op)
   }
 
   /// Calls an operator that gives several values, and returns the tensors among them; nil where a value is none.
   static func callTuple<each Argument: OperatorArgument>(
     _ op: Operator, _ arguments: repeat each Argument
   ) throws -> [Tensor?] {
-    try invoke(op, repeat each arguments) { results in try results.map { try tensor($0, op) } }
+    try invoke(op, repeat each arguments) { results in results.map(tensor) }
   }
 
   /// Calls an operator that gives a list of tensors.
@@ -252,7 +254,9 @@ enum Dispatcher {
     _ op: Operator, _ arguments: repeat each Argument
   ) throws -> [Tensor] {
     try invoke(op, repeat each arguments) { results in
-      guard let value = results.first, value.tag == CT_TENSOR_LIST, let pointer = value.pointer else {
+      guard results.count == 1, let value = results.first, value.tag == CT_TENSOR_LIST, let pointer = value.pointer
+      else {
+        results.forEach(release)
         return try missing(op)
       }
       defer { Bridge.opened.free(UnsafeMutableRawPointer(mutating: pointer)) }
@@ -261,30 +265,24 @@ enum Dispatcher {
     }
   }
 
-  /// Calls an operator for its effect, or for one number.
-  @discardableResult
-  static func callNumber<each Argument: OperatorArgument>(
+  /// Calls an operator for what it does to its arguments.
+  static func callForEffect<each Argument: OperatorArgument>(
     _ op: Operator, _ arguments: repeat each Argument
-  ) throws -> Double {
-    try invoke(op, repeat each arguments) { results in
-      guard let value = results.first else { return 0 }
-      switch value.tag {
-      case CT_INT, CT_BOOL: return Double(value.integer)
-      case CT_DOUBLE: return value.real
-      default:
-        release(value)
-        return 0
-      }
-    }
+  ) throws {
+    try invoke(op, repeat each arguments) { results in results.forEach(release) }
   }
 
   private static func missing<Value>(_ op: Operator) throws -> Value {
     throw TorchError(operation: op.name, message: "gave no result of the expected kind")
   }
 
+  /// The tensor that a result is; nil where it is something else, of which nothing is kept.
   @inline(__always)
-  private static func tensor(_ value: ct_value, _ op: Operator) throws -> Tensor? {
-    guard value.tag == CT_TENSOR, let pointer = value.pointer else { return nil }
+  private static func tensor(_ value: ct_value) -> Tensor? {
+    guard value.tag == CT_TENSOR, let pointer = value.pointer else {
+      release(value)
+      return nil
+    }
     return Tensor(owning: ct_tensor_ref(pointer))
   }
 

@@ -14,6 +14,7 @@ public final class Tensor {
 
   deinit { Bridge.opened.tensor_release(reference) }
 
+  // This does not fail: the bridge gives away only tensors that it can describe, and throws instead of others.
   var info: ct_tensor_info {
     var info = ct_tensor_info()
     var message: UnsafeMutablePointer<CChar>?
@@ -43,8 +44,13 @@ public final class Tensor {
   /// The number of elements.
   public var count: Int { Int(info.count) }
 
-  public var dtype: DType { DType(rawValue: info.dtype) ?? .float32 }
+  /// The type of the elements.
+  public var dtype: DType {
+    guard let dtype = DType(rawValue: info.dtype) else { preconditionFailure("the bridge lets no other type in") }
+    return dtype
+  }
 
+  /// Where the elements are.
   public var device: Device {
     let info = info
     return Device(Device.Kind(rawValue: info.device) ?? .cpu, index: Int(info.device_index))
@@ -90,8 +96,8 @@ public final class Tensor {
 
 /// How the elements of a `[N, C, H, W]` tensor lie in memory. The raw value is libtorch's number (`c10::MemoryFormat`).
 public enum MemoryFormat: Int32, Sendable {
+  /// Row-major order: the pixels of one channel lie side by side.
   case contiguous = 0
-  case preserve = 1
   /// The channels of one pixel lie side by side, which suits convolutions on most processors.
   case channelsLast = 2
 }

@@ -15,7 +15,7 @@ public enum FusedStep {
     parameters: [Tensor], gradients: [Tensor], momentumBuffers: [Tensor], weightDecay: Double, momentum: Double,
     learningRate: Double, dampening: Double, isNesterov: Bool, isFirstStep: Bool
   ) throws {
-    try Dispatcher.callNumber(
+    try Dispatcher.callForEffect(
       .fusedSGD, parameters, gradients, momentumBuffers, weightDecay, momentum, learningRate, dampening, isNesterov,
       false, isFirstStep)
   }
@@ -28,24 +28,26 @@ public enum FusedStep {
     maximumSquareAverages: [Tensor], steps: [Tensor], learningRate: Double, beta1: Double, beta2: Double,
     weightDecay: Double, epsilon: Double, isAMSGrad: Bool
   ) throws {
-    try Dispatcher.callNumber(
+    try Dispatcher.callForEffect(
       isDecoupled ? .fusedAdamW : .fusedAdam, parameters, gradients, averages, squareAverages, maximumSquareAverages,
       steps, learningRate, beta1, beta2, weightDecay, epsilon, isAMSGrad, false)
   }
 }
 
 /// The Euclidean norm of each tensor.
-public func norms(_ tensors: [Tensor]) throws -> [Tensor] { try Dispatcher.callList(.norms, tensors, 2.0) }
+package func norms(_ tensors: [Tensor]) throws -> [Tensor] { try Dispatcher.callList(.norms, tensors, 2.0) }
 
 /// Multiplies every tensor by a tensor with one element, in place.
-public func scale(_ tensors: [Tensor], by factor: Tensor) throws { try Dispatcher.callNumber(.scale, tensors, factor) }
+package func scale(_ tensors: [Tensor], by factor: Tensor) throws {
+  try Dispatcher.callForEffect(.scale, tensors, factor)
+}
 
 /// Overwrites every element of every tensor with zero.
-public func zero(_ tensors: [Tensor]) throws {
-  if !tensors.isEmpty { try Dispatcher.callNumber(.zero, tensors) }
+package func zero(_ tensors: [Tensor]) throws {
+  if !tensors.isEmpty { try Dispatcher.callForEffect(.zero, tensors) }
 }
 
 /// Adds one to every element of every tensor.
-public func increment(_ tensors: [Tensor]) throws {
-  if !tensors.isEmpty { try Dispatcher.callNumber(.addNumber, tensors, 1.0) }
+package func increment(_ tensors: [Tensor]) throws {
+  if !tensors.isEmpty { try Dispatcher.callForEffect(.addNumber, tensors, 1.0) }
 }
