@@ -21,16 +21,19 @@ extension Tensor {
   public func relu6() throws -> Tensor { try Dispatcher.call(.relu6, self) }
   /// x where it is positive, `slope` · x elsewhere.
   public func leakyReLU(slope: Double = 0.01) throws -> Tensor { try Dispatcher.call(.leakyReLU, self, slope) }
-  /// x Φ(x), Φ the normal distribution; with `tanh` its usual approximation.
+  /// x Φ(x), Φ the normal distribution; with `approximate` ½ x (1 + tanh(√(2 / π) (x + 0.044715 x³))), which is near it.
   public func gelu(approximate: Bool = false) throws -> Tensor {
     try Dispatcher.call(.gelu, self, approximate ? "tanh" : "none")
   }
   /// x σ(x).
   public func silu() throws -> Tensor { try Dispatcher.call(.silu, self) }
+  /// 1 / (1 + exp(−x)).
   public func sigmoid() throws -> Tensor { try Dispatcher.call(.sigmoid, self) }
+  /// (exp x − exp(−x)) / (exp x + exp(−x)).
   public func tanh() throws -> Tensor { try Dispatcher.call(.tanh, self) }
   /// x min(max(0, x + 3), 6) / 6.
   public func hardSwish() throws -> Tensor { try Dispatcher.call(.hardSwish, self) }
+  /// min(max(0, x + 3), 6) / 6.
   public func hardSigmoid() throws -> Tensor { try Dispatcher.call(.hardSigmoid, self) }
   /// x where it is positive, α (exp x − 1) elsewhere.
   public func elu(alpha: Double = 1) throws -> Tensor { try Dispatcher.call(.elu, self, alpha) }

@@ -18,14 +18,17 @@ extension Operator {
 }
 
 extension Tensor {
+  /// Zeros, of a shape.
   public static func zeros(_ shape: [Int], dtype: DType = .float32, device: Device = .cpu) throws -> Tensor {
     try Dispatcher.call(.zeros, shape, dtype, Int?.none, device)
   }
 
+  /// Ones, of a shape.
   public static func ones(_ shape: [Int], dtype: DType = .float32, device: Device = .cpu) throws -> Tensor {
     try Dispatcher.call(.ones, shape, dtype, Int?.none, device)
   }
 
+  /// One number everywhere, in a shape; `[]` is the shape of a single number.
   public static func full(
     _ shape: [Int], _ value: Double, dtype: DType = .float32, device: Device = .cpu
   ) throws -> Tensor {
@@ -52,8 +55,10 @@ extension Tensor {
   /// Uninitialized, with this tensor's shape, type and device.
   public func emptyLike() throws -> Tensor { try Dispatcher.call(.emptyLike, self) }
 
+  /// Zeros, with this tensor's shape, type and device.
   public func zerosLike() throws -> Tensor { try Dispatcher.call(.zerosLike, self) }
 
+  /// Ones, with this tensor's shape, type and device.
   public func onesLike() throws -> Tensor { try Dispatcher.call(.onesLike, self) }
 
   /// Class numbers `[...]` as rows `[..., classCount]` with a one at the class and zeros elsewhere.

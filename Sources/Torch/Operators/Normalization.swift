@@ -4,8 +4,16 @@ extension Operator {
   fileprivate static let groupNorm = Operator("aten::group_norm")
 }
 
-/// (x − mean) / √(variance + ε) · weight + bias per channel. While training, mean and variance are the batch's, and the
-/// running ones move towards them by `momentum`; otherwise the running ones are used.
+/// (x − mean) / √(variance + ε) · weight + bias for each channel.
+///
+/// While training, mean and variance are the batch's (over all dimensions but the channels', the variance divided by
+/// their number n), and the running ones move towards them: running ← (1 − momentum) · running + momentum · batch's,
+/// with the variance divided by n − 1. Otherwise the running ones are used.
+///
+/// - Parameters:
+///   - input: `[N, C]` or `[N, C, ...]`
+///   - weight: `[C]`, as are `bias`, `runningMean` and `runningVariance`; the last two are changed in place
+/// - Returns: of the shape of `input`
 public func batchNorm(
   _ input: Tensor, weight: Tensor?, bias: Tensor?, runningMean: Tensor?, runningVariance: Tensor?, isTraining: Bool,
   momentum: Double, epsilon: Double
@@ -14,14 +22,25 @@ public func batchNorm(
     .batchNorm, input, weight, bias, runningMean, runningVariance, isTraining, momentum, epsilon, true)
 }
 
-/// Normalizes over the last dimensions, whose sizes are `shape`.
+/// (x − mean) / √(variance + ε) · weight + bias, with mean and variance over the last dimensions, whose sizes are `shape`.
+///
+/// - Parameters:
+///   - input: `[..., shape]`
+///   - weight: of shape `shape`, as is `bias`
+/// - Returns: of the shape of `input`
 public func layerNorm(
   _ input: Tensor, shape: [Int], weight: Tensor?, bias: Tensor?, epsilon: Double
 ) throws -> Tensor {
   try Dispatcher.call(.layerNorm, input, shape, weight, bias, epsilon)
 }
 
-/// Normalizes each of `groups` groups of channels of a `[N, C, ...]` tensor.
+/// (x − mean) / √(variance + ε) · weight + bias, with mean and variance over each of `groups` groups of neighbouring
+/// channels of an example.
+///
+/// - Parameters:
+///   - input: `[N, C, ...]`, C a multiple of `groups`
+///   - weight: `[C]`, one for each channel, as is `bias`
+/// - Returns: of the shape of `input`
 public func groupNorm(
   _ input: Tensor, groups: Int, weight: Tensor?, bias: Tensor?, epsilon: Double
 ) throws -> Tensor {

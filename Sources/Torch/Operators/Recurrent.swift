@@ -4,7 +4,14 @@ extension Operator {
   fileprivate static let embedding = Operator("aten::embedding")
 }
 
-/// A stack of LSTM layers over `[N, L, in]`.
+/// A stack of LSTM layers over `[N, L, in]`. With the input x and the last hidden state h, a layer's step is
+///
+///     i = σ(W_ii x + b_ii + W_hi h + b_hi)      f, o likewise
+///     g = tanh(W_ig x + b_ig + W_hg h + b_hg)
+///     c ← f · c + i · g        h ← o · tanh(c)
+///
+/// The rows of `weight_ih` `[4 · hidden, in]` are those of i, f, g and o, as are those of `weight_hh` `[4 · hidden, hidden]`.
+/// While training, `dropout` is the probability with which a layer's outputs are zeroed on their way to the next layer.
 ///
 /// - Parameters:
 ///   - state: hidden and cell state, each `[layers · directions, N, hidden]`
@@ -22,7 +29,14 @@ public func lstm(
   return (output, hidden, cell)
 }
 
-/// A stack of GRU layers over `[N, L, in]`; see `lstm`.
+/// A stack of GRU layers over `[N, L, in]`. With the input x and the last hidden state h, a layer's step is
+///
+///     r = σ(W_ir x + b_ir + W_hr h + b_hr)      z likewise
+///     n = tanh(W_in x + b_in + r · (W_hn h + b_hn))
+///     h ← (1 − z) · n + z · h
+///
+/// The rows of `weight_ih` `[3 · hidden, in]` are those of r, z and n. The other parameters, and what it returns, are as for
+/// `lstm`, with `hidden` for the state.
 public func gru(
   _ input: Tensor, hidden: Tensor, weights: [Tensor], hasBias: Bool, layers: Int, dropout: Double, isTraining: Bool,
   isBidirectional: Bool

@@ -15,11 +15,15 @@ extension Operator {
 }
 
 extension Tensor {
+  /// The sum of all elements, of shape `[]`.
   public func sum() throws -> Tensor { try Dispatcher.call(.sum, self) }
+  /// The sums along dimensions, `[N, C]` along 1 → `[N]`; with `keepDimensions` they stay, with size 1: `[N, 1]`.
   public func sum(along dimensions: Int..., keepDimensions: Bool = false) throws -> Tensor {
     try Dispatcher.call(.sumAlong, self, dimensions, keepDimensions)
   }
+  /// The mean of all elements, of shape `[]`.
   public func mean() throws -> Tensor { try Dispatcher.call(.mean, self) }
+  /// The means along dimensions; see `sum(along:keepDimensions:)` for the shape.
   public func mean(along dimensions: Int..., keepDimensions: Bool = false) throws -> Tensor {
     try Dispatcher.call(.meanAlong, self, dimensions, keepDimensions)
   }
@@ -27,9 +31,11 @@ extension Tensor {
   public func variance(along dimensions: Int..., correction: Int = 1, keepDimensions: Bool = false) throws -> Tensor {
     try Dispatcher.call(.variance, self, dimensions, correction, keepDimensions)
   }
+  /// The largest elements along dimensions; see `sum(along:keepDimensions:)` for the shape.
   public func maximum(along dimensions: Int..., keepDimensions: Bool = false) throws -> Tensor {
     try Dispatcher.call(.maximum, self, dimensions, keepDimensions)
   }
+  /// The smallest elements along dimensions; see `sum(along:keepDimensions:)` for the shape.
   public func minimum(along dimensions: Int..., keepDimensions: Bool = false) throws -> Tensor {
     try Dispatcher.call(.minimum, self, dimensions, keepDimensions)
   }

@@ -27,9 +27,11 @@ extension Tensor {
   public func flattened(from start: Int = 0, to end: Int = -1) throws -> Tensor {
     try Dispatcher.call(.flatten, self, start, end)
   }
+  /// Two dimensions exchanged, without a copy: `[N, C]`, 0 and 1 → `[C, N]`.
   public func transposed(_ first: Int, _ second: Int) throws -> Tensor {
     try Dispatcher.call(.transpose, self, first, second)
   }
+  /// The dimensions in another order, without a copy: `[N, C, H, W]` in the order `[0, 2, 3, 1]` → `[N, H, W, C]`.
   public func permuted(_ order: [Int]) throws -> Tensor { try Dispatcher.call(.permute, self, order) }
   /// With a new dimension of size 1.
   public func expandedDimension(at dimension: Int) throws -> Tensor { try Dispatcher.call(.unsqueeze, self, dimension) }
@@ -62,9 +64,11 @@ extension Tensor {
   public func overwritten(at indices: Tensor, along dimension: Int, with value: Double) throws -> Tensor {
     try Dispatcher.call(.scatterValue, self, dimension, indices, value)
   }
+  /// Tensors one after the other along a dimension: `[2, C]` and `[3, C]` along 0 → `[5, C]`.
   public static func concatenated(_ tensors: [Tensor], along dimension: Int = 0) throws -> Tensor {
     try Dispatcher.call(.concatenate, tensors, dimension)
   }
+  /// Tensors of one shape along a new dimension: K times `[N, C]` along 0 → `[K, N, C]`.
   public static func stacked(_ tensors: [Tensor], along dimension: Int = 0) throws -> Tensor {
     try Dispatcher.call(.stack, tensors, dimension)
   }
@@ -72,6 +76,7 @@ extension Tensor {
   public func split(_ size: Int, along dimension: Int = 0) throws -> [Tensor] {
     try Dispatcher.callList(.split, self, size, dimension)
   }
+  /// In reverse order along dimensions.
   public func flipped(_ dimensions: Int...) throws -> Tensor { try Dispatcher.call(.flip, self, dimensions) }
   /// Padded with a constant: `[before, after]` of the last dimension first, then of the one before it, and so on.
   public func padded(_ amounts: [Int], with value: Double = 0) throws -> Tensor {
