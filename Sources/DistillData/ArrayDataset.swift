@@ -7,6 +7,7 @@ public final class ArrayDataset: Dataset {
   public let count: Int
   public let exampleShape: [Int]
   public let classNames: [String]
+  public let notices: [String]
   /// The type of the stored values: `uint8` or `float32`.
   public let elementType: DType
   /// The stored number that stands for 1 in what is read, for values of type `uint8`: 255 for most images.
@@ -26,10 +27,11 @@ public final class ArrayDataset: Dataset {
   ///   - exampleShape: `[C, H, W]` for images, `[F]` for rows of a table
   ///   - labels: the class of each example, −1 for none; empty when nothing is labelled
   ///   - classNames: the names of the classes; empty for the numbers that occur, from 0 on
+  ///   - notices: what a person should know of how it was read
   /// - Throws: `DataError` when these do not fit together.
   public init(
     name: String, values: HostBuffer, byteOffset: Int = 0, elementType: DType = .uint8, maximum: Float = 255,
-    exampleShape: [Int], count: Int, labels: [Int32] = [], classNames: [String] = []
+    exampleShape: [Int], count: Int, labels: [Int32] = [], classNames: [String] = [], notices: [String] = []
   ) throws {
     guard elementType == .uint8 || elementType == .float32 else {
       throw DataError("\(name): values of type \(elementType) are not supported, only uint8 and float32")
@@ -39,7 +41,7 @@ public final class ArrayDataset: Dataset {
     }
     guard count > 0 else { throw DataError("\(name) has no examples") }
     guard maximum > 0, maximum.isFinite else { throw DataError("\(name): \(maximum) cannot stand for 1") }
-    guard let byteCount = Self.product([count, elementType.byteCount] + exampleShape),
+    guard let byteCount = product([count, elementType.byteCount] + exampleShape),
       byteOffset >= 0, byteOffset <= values.bytes.count, byteCount <= values.bytes.count - byteOffset
     else {
       throw DataError(
@@ -58,6 +60,7 @@ public final class ArrayDataset: Dataset {
     self.count = count
     self.exampleShape = exampleShape
     self.classNames = classNames
+    self.notices = notices
     self.elementType = elementType
     self.maximum = elementType == .uint8 ? maximum : 1
     self.labels = labels
@@ -98,17 +101,6 @@ public final class ArrayDataset: Dataset {
       guard let number = Int32(exactly: label) else { throw DataError("\(name): \(label) cannot be a label") }
       return number
     }
-  }
-
-  /// The product, or nil when it is too large for an `Int`.
-  private static func product(_ factors: [Int]) -> Int? {
-    var result = 1
-    for factor in factors {
-      let (product, overflow) = result.multipliedReportingOverflow(by: factor)
-      if overflow { return nil }
-      result = product
-    }
-    return result
   }
 
   public func label(at index: Int) -> Int { labels.indices.contains(index) ? Int(labels[index]) : -1 }

@@ -81,14 +81,3 @@ public enum ModelZoo {
     return problems
   }
 }
-
-/// The product; nil if it does not fit.
-func product(_ factors: [Int]) -> Int? {
-  var result = 1
-  for factor in factors {
-    let (next, overflow) = result.multipliedReportingOverflow(by: factor)
-    if overflow { return nil }
-    result = next
-  }
-  return result
-}

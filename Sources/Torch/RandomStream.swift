@@ -41,11 +41,6 @@ public final class RandomStream: @unchecked Sendable {
       try Bridge.call("generator state") { $0.generator_set_state(reference, tensor.reference, $1) }
     }
   }
-
-  /// Starts again from a seed.
-  public func reseed(_ seed: UInt64) throws {
-    try Bridge.call("generator seed") { $0.generator_set_seed(reference, seed, $1) }
-  }
 }
 
 /// Runs `body` with `stream` as the one that layers draw their initial weights and dropout masks from.

@@ -9,7 +9,8 @@ public final class HostBuffer: @unchecked Sendable {
 
   /// Uninitialized memory of `byteCount` bytes, aligned for any element and for vector instructions.
   public init(byteCount: Int) {
-    bytes = .allocate(byteCount: max(1, byteCount), alignment: 64)
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, byteCount), alignment: 64)
+    bytes = UnsafeMutableRawBufferPointer(start: memory.baseAddress, count: byteCount)
     release = { $0.deallocate() }
   }
 
@@ -31,14 +32,15 @@ public final class HostBuffer: @unchecked Sendable {
   ///
   /// - Throws: `TorchError` when the file cannot be opened or mapped.
   public convenience init(mapping path: String) throws {
-    let descriptor = open(path, O_RDONLY)
+    // Opening a pipe would otherwise wait for somebody to write to it.
+    let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else {
       throw TorchError(operation: "map", message: "\(path): \(String(cString: strerror(errno)))")
     }
     defer { close(descriptor) }
     var status = stat()
     guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-      throw TorchError(operation: "map", message: "\(path): not a regular file")
+      throw TorchError(operation: "map", message: "\(path): \(RegularFile.refusal)")
     }
     let size = Int(status.st_size)
     guard size > 0 else {
@@ -60,8 +62,8 @@ extension Tensor {
   /// - Throws: `TorchError` when the part does not lie in the buffer or is not aligned for its elements.
   public convenience init(_ buffer: HostBuffer, byteOffset: Int = 0, shape: [Int], dtype: DType) throws {
     let count = try Self.elementCount(of: shape)
-    let (byteCount, overflow) = count.multipliedReportingOverflow(by: dtype.byteCount)
-    guard !overflow, byteOffset >= 0, byteCount <= buffer.bytes.count, byteOffset <= buffer.bytes.count - byteCount,
+    guard let byteCount = product([count, dtype.byteCount]), byteOffset >= 0, byteCount <= buffer.bytes.count,
+      byteOffset <= buffer.bytes.count - byteCount,
       let base = buffer.bytes.baseAddress
     else {
       throw TorchError(
@@ -105,11 +107,8 @@ extension Tensor {
   }
 
   private static func elementCount(of shape: [Int]) throws -> Int {
-    var count = 1
-    for size in shape {
-      let (product, overflow) = count.multipliedReportingOverflow(by: size)
-      guard size >= 0, !overflow else { throw TorchError(operation: "tensor", message: "impossible shape \(shape)") }
-      count = product
+    guard shape.allSatisfy({ $0 >= 0 }), let count = product(shape) else {
+      throw TorchError(operation: "tensor", message: "impossible shape \(shape)")
     }
     return count
   }

@@ -151,15 +151,10 @@ public enum IDX {
       guard dimensions.allSatisfy({ $0 > 0 }) else {
         throw DataError(file: file, "is empty: its dimensions are \(dimensions)")
       }
-      var total = length
-      var product = 1
-      for size in dimensions {
-        let (next, overflow) = product.multipliedReportingOverflow(by: size)
-        guard !overflow, next < 1 << 48 else { throw DataError(file: file, "has impossible dimensions: \(dimensions)") }
-        product = next
+      guard let elements = product(dimensions), elements < 1 << 48 else {
+        throw DataError(file: file, "has impossible dimensions: \(dimensions)")
       }
-      total += product
-      byteCount = total
+      byteCount = length + elements
     }
   }
 }

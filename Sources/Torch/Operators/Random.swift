@@ -4,7 +4,6 @@ extension Operator {
   fileprivate static let bernoulli = Operator("aten::bernoulli_", overload: "float")
   fileprivate static let random = Operator("aten::random_", overload: "from")
   fileprivate static let viewAsType = Operator("aten::view", overload: "dtype")
-  fileprivate static let greaterOrEqual = Operator("aten::ge", overload: "Scalar")
   fileprivate static let multinomial = Operator("aten::multinomial")
 }
 
@@ -44,9 +43,7 @@ extension Tensor {
   /// ## Reference
   /// Srivastava et al.: Dropout. JMLR 2014.
   public func dropout(_ probability: Double) throws -> Tensor {
-    guard (0...1).contains(probability) else {
-      throw TorchError(operation: "dropout", message: "a probability lies between 0 and 1; \(probability) does not")
-    }
+    try checkProbability(probability, of: "dropout")
     guard probability > 0 else { return self }
     guard probability < 1 else { return try self * 0 }
     return try self * dropoutMask(probability)
@@ -64,7 +61,7 @@ extension Tensor {
     let drawn = try Tensor.empty([(count + 3) / 4], dtype: .int64)
     _ = try Dispatcher.call(.random, drawn, Int.min, Int?.none, RandomStream.current)
     let bits = try Dispatcher.call(.viewAsType, drawn, DType.int16).sliced(0, from: 0, to: count)
-    let isKept = try Dispatcher.call(.greaterOrEqual, bits, Int(Int16.min) + dropped)
+    let isKept = try bits.isAtLeast(whole: Int(Int16.min) + dropped)
     let mask = try isKept.to(dtype)
     try mask.multiply(by: 65536 / Double(65536 - dropped))
     let shape = shape
@@ -72,5 +69,12 @@ extension Tensor {
       return try mask.reshaped([shape[0], shape[2], shape[3], shape[1]]).permuted([0, 3, 1, 2])
     }
     return try mask.reshaped(shape)
+  }
+}
+
+/// Throws unless a probability is one.
+package func checkProbability(_ probability: Double, of operation: String) throws {
+  guard (0...1).contains(probability) else {
+    throw TorchError(operation: operation, message: "a probability lies between 0 and 1; \(probability) does not")
   }
 }

@@ -119,7 +119,7 @@ struct SafetensorsHeader {
         "tensor '\(name)' ends at byte \(offsets[1]) of the data, but there are only \(dataByteCount): the file is "
           + "cut off or damaged; \(advice)")
     }
-    guard let byteCount = product(shape + [dtype.byteCount]) else {
+    guard let byteCount = product(ofSizes: shape + [dtype.byteCount]) else {
       throw fail("the shape \(shape) of tensor '\(name)' is larger than any memory; \(advice)")
     }
     guard byteCount == offsets[1] - offsets[0] else {
@@ -132,13 +132,8 @@ struct SafetensorsHeader {
   private static let maximumRank = 16
 
   /// nil where it, or that of the sizes other than 0, does not fit in an `Int`.
-  private static func product(_ sizes: [Int]) -> Int? {
-    var result = 1
-    for size in sizes where size != 0 {
-      let (next, overflow) = result.multipliedReportingOverflow(by: size)
-      if overflow { return nil }
-      result = next
-    }
-    return sizes.contains(0) ? 0 : result
+  private static func product(ofSizes sizes: [Int]) -> Int? {
+    let others = sizes.filter { $0 != 0 }
+    return Torch.product(others).map { others.count < sizes.count ? 0 : $0 }
   }
 }

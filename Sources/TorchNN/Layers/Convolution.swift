@@ -105,11 +105,8 @@ extension Conv2d: MultiplyAddCounting {
 ///
 /// - Throws: `TorchError` when there are more than can be counted.
 func product(_ sizes: [Int], in layer: String) throws -> Int {
-  try sizes.reduce(1) { product, size in
-    let (larger, overflow) = product.multipliedReportingOverflow(by: size)
-    guard !overflow else { throw TorchError(operation: layer, message: "too large: \(sizes)") }
-    return larger
-  }
+  guard let product = product(sizes) else { throw TorchError(operation: layer, message: "too large: \(sizes)") }
+  return product
 }
 
 /// The initial weight and bias of a convolution.

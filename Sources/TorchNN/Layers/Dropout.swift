@@ -16,9 +16,3 @@ public final class Dropout: Layer, ModeDependent {
 
   public func forward(_ input: Tensor) throws -> Tensor { isTraining ? try input.dropout(probability) : input }
 }
-
-func checkProbability(_ probability: Double, of layer: String) throws {
-  guard (0...1).contains(probability) else {
-    throw TorchError(operation: layer, message: "a probability lies between 0 and 1; \(probability) does not")
-  }
-}
