@@ -35,8 +35,9 @@ public enum ImageFolder {
       target = (first.height, first.width)
     }
     let elements = channels * target.height * target.width
-    let (byteCount, overflow) = elements.multipliedReportingOverflow(by: files.count)
-    guard !overflow else { throw DataError(file: folder, "the pictures do not fit in memory") }
+    guard let byteCount = product([elements, files.count]) else {
+      throw DataError(file: folder, "the pictures do not fit in memory")
+    }
     let values = HostBuffer(byteCount: byteCount)
     let resizes = size != nil
     let state = Mutex<(done: Int, failures: [(index: Int, error: any Error)])>((0, []))
@@ -112,7 +113,7 @@ public enum ImageFolder {
         throw DataError(
           file: path, "is a picture of a kind that cannot be read (\(kind))", remedy: "Convert it to PNG or JPEG")
       }
-      return readable.contains(kind) ? [path] : []
+      if readable.contains(kind) { found.append(path) }
     }
   }
 
@@ -130,3 +131,16 @@ public enum ImageFolder {
     return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
   }
 }
+    return found
+  }
+
+  private static func isLink(_ path: String) -> Bool {
+    var status = stat()
+    return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+  }
+
+  /// Where a path leads once all links are followed.
+  private static func real(_ path: String) -> String {
+    guard let found = realpath(path, nil) else { return path }
+    defer { free(found) }
+    return String(cString: found)
