@@ -113,7 +113,7 @@ public enum ImageFolder {
         throw DataError(
           file: path, "is a picture of a kind that cannot be read (\(kind))", remedy: "Convert it to PNG or JPEG")
       }
-      if readable.contains(kind) { found.append(path) }
+      return readable.contains(kind) ? [path] : []
     }
   }
 
@@ -131,16 +131,3 @@ public enum ImageFolder {
     return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
   }
 }
-    return found
-  }
-
-  private static func isLink(_ path: String) -> Bool {
-    var status = stat()
-    return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
-  }
-
-  /// Where a path leads once all links are followed.
-  private static func real(_ path: String) -> String {
-    guard let found = realpath(path, nil) else { return path }
-    defer { free(found) }
-    return String(cString: found)
