@@ -1,6 +1,7 @@
 extension Operator {
   fileprivate static let crossEntropy = Operator("aten::cross_entropy_loss")
   fileprivate static let klDivergence = Operator("aten::kl_div")
+  fileprivate static let huber = Operator("aten::huber_loss")
 }
 
 extension Tensor {
@@ -25,5 +26,11 @@ extension Tensor {
     labels: Tensor, labelSmoothing: Double = 0, ignoredLabel: Int = -100
   ) throws -> Tensor {
     try Dispatcher.call(.crossEntropy, self, labels, Tensor?.none, 0, ignoredLabel, labelSmoothing)
+  }
+
+  /// The Huber loss, summed over all elements: ½ d² where |d| ≤ δ and δ (|d| − ½ δ) elsewhere, d the difference from
+  /// `targets`, which have the same shape.
+  public func huberSum(targets: Tensor, delta: Double = 1) throws -> Tensor {
+    try Dispatcher.call(.huber, self, targets, 2, delta)
   }
 }
