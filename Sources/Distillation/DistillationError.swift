@@ -3,9 +3,13 @@ public struct DistillationError: Error, CustomStringConvertible, Sendable, Equat
   public let description: String
 
   public init(_ description: String) { self.description = description }
+}
 
-  /// A listener answered `.stop`.
-  public static let interrupted = DistillationError("interrupted")
+/// A listener answered `.stop` to something that cannot be left half done.
+public struct Interrupted: Error, CustomStringConvertible, Sendable {
+  public init() {}
+
+  public var description: String { "interrupted" }
 }
 
 /// What a listener answers to an event: whether to go on.

@@ -162,8 +162,7 @@ public final class Experiment: Sendable {
   }
 
   private static func asInterruption(_ error: any Error) -> any Error {
-    guard let error = error as? DistillationError, error == .interrupted else { return error }
-    return RunError("interrupted", kind: .interrupted)
+    error is Interrupted ? RunError("interrupted", kind: .interrupted) : error
   }
 
   /// The student that the run is about: distilled, first setting, first seed.

@@ -21,7 +21,7 @@ public final class PrecomputedTeacher: Teacher {
   /// - Parameters:
   ///   - views: how many views each example has; the loader must give the same pixels for a view each time
   ///   - progress: called after each batch with the part that is done; answers whether to go on
-  /// - Throws: `DistillationError.interrupted` when `progress` answers `.stop`.
+  /// - Throws: `Interrupted` when `progress` answers `.stop`.
   public init(
     computing teacher: any Teacher, over loader: DataLoader, views: Int = 1,
     progress: (Double) -> Answer = { _ in .continue }
@@ -53,7 +53,7 @@ public final class PrecomputedTeacher: Teacher {
           try store.copyRows(places, from: try logits.to(.float32))
         }
         done += 1
-        if progress(done / total) == .stop { throw DistillationError.interrupted }
+        if progress(done / total) == .stop { throw Interrupted() }
       }
     }
     self.memberLogits = stored
@@ -83,9 +83,6 @@ public final class PrecomputedTeacher: Teacher {
           + loader.dataset.name)
     }
   }
-
-  /// Bytes that the stored logits take.
-  public var byteCount: Int { memberLogits.reduce(0) { $0 + $1.count * $1.dtype.byteCount } }
 
   public func trace(_ batch: Batch, taps: [Tap]) throws -> TeacherTrace {
     guard taps.isEmpty else {
