@@ -35,9 +35,13 @@ public enum DatasetShelf {
   }
 
   private static func presence(of entry: DatasetEntry) -> Row.Presence {
-    guard let folder = entry.folder else { return entry.name == "digits" ? .included : .own }
-    let files = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    return files.contains { !$0.hasPrefix(".") } ? .present : .absent
+    switch entry.origin {
+    case .included: return .included
+    case .own: return .own
+    case .folder(let folder):
+      let files = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+      return files.contains { !$0.hasPrefix(".") } ? .present : .absent
+    }
   }
 
   /// Gets a data set with the script of the package.
@@ -49,11 +53,11 @@ public enum DatasetShelf {
   /// - Throws: `RunError` when it cannot be got.
   @discardableResult
   public static func fetch(_ name: String, to folder: String? = nil, isSilent: Bool = false) throws -> String {
-    guard let entry = DatasetCatalog.entries.first(where: { $0.name == name }) else {
+    guard let entry = DatasetCatalog.entry(name) else {
       let known = DatasetCatalog.entries.filter { $0.fetch != nil }.map(\.name)
       throw RunError("there is no data set called '\(name)'. Can be fetched: \(known.joined(separator: ", "))")
     }
-    guard entry.name != "digits" else { throw RunError("digits is a part of the program and needs no fetching") }
+    guard entry.origin != .included else { throw RunError("\(name) is a part of the program and needs no fetching") }
     guard entry.fetch != nil, let usual = entry.folder else {
       let place = entry.folder.map { "Put into \($0)" } ?? "In its folder have to be"
       throw RunError("\(name) cannot be fetched from here. \(place): \(entry.layout)")
