@@ -1,15 +1,13 @@
 import Torch
 
-/// Which examples are for what.
+/// Which of the examples for training are trained on, and which are held out to choose by.
 public struct Split: Sendable, Equatable {
   public var train: [Int]
   public var validation: [Int]
-  public var test: [Int]
 
-  public init(train: [Int], validation: [Int] = [], test: [Int] = []) {
+  public init(train: [Int], validation: [Int] = []) {
     self.train = train
     self.validation = validation
-    self.test = test
   }
 }
 
@@ -56,21 +54,6 @@ public enum Splits {
       rest += members[share...]
     }
     return (kept.sorted(), rest.sorted())
-  }
-
-  /// Training, validation and test examples, by the fractions of the last two.
-  public static func split(
-    dataset: any Dataset, examples: [Int]? = nil, validation: Double, test: Double = 0, seed: UInt64
-  ) throws -> Split {
-    guard validation >= 0, test >= 0, validation + test < 1 else {
-      throw DataError("validation (\(validation)) and test (\(test)) leave nothing to train on")
-    }
-    let total = Double(examples?.count ?? dataset.count)
-    let (testing, others) = try stratified(
-      dataset: dataset, examples: examples, count: Int((total * test).rounded()), seed: seed)
-    let (validating, training) = try stratified(
-      dataset: dataset, examples: others, count: min(others.count, Int((total * validation).rounded())), seed: seed)
-    return Split(train: training, validation: validating, test: testing)
   }
 
   /// Divides `count` in proportion to `sizes` by largest remainders.

@@ -168,20 +168,11 @@ import Torch
     #expect(kept.count { $0 < 20 } == 10 && kept.count == 20)
   }
 
-  @Test func dividesInThree() throws {
-    let dataset = try dataset([100, 300])
-    let split = try Splits.split(dataset: dataset, validation: 0.1, test: 0.2, seed: 2)
-    #expect([split.train, split.validation, split.test].map(\.count) == [280, 40, 80])
-    #expect(counts(split.test, dataset) == [20, 60] && counts(split.validation, dataset) == [10, 30])
-    #expect(Set(split.train + split.validation + split.test).count == 400)
-  }
-
   @Test func refusesWhatCannotBe() throws {
     let dataset = try dataset([10])
     #expect(message { _ = try Splits.stratified(dataset: dataset, fraction: 1.5, seed: 0) }.contains("1.5"))
     #expect(message { _ = try Splits.stratified(dataset: dataset, fraction: .nan, seed: 0) }.contains("nan"))
     #expect(message { _ = try Splits.stratified(dataset: dataset, count: 11, seed: 0) }.contains("11 of 10"))
-    #expect(message { _ = try Splits.split(dataset: dataset, validation: 1, seed: 0) }.contains("nothing to train on"))
     #expect(
       message { _ = try Splits.stratified(dataset: dataset, examples: [10], count: 1, seed: 0) }.contains(
         "no number 10"))

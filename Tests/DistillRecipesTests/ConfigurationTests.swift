@@ -381,7 +381,7 @@ private let everything = """
     #expect(all.data == read.data)
     #expect(all.training == read.training)
     #expect(try read.resolvedSettings().map(\.name) == ["few labels", "all labels"])
-    #expect(read.settings[0].changedValues.map(\.path).first == "data.labels")
+    #expect(read.settings[0].changes.map(\.path).first == "data.labels")
   }
 
   @Test func whatTheProgramChangedHoldsInSettingsToo() throws {

@@ -354,8 +354,5 @@ extension Configuration {
       var path: String
       var value: RecipeNode
     }
-
-    /// What it changes, such as `data.labels` to `0.03`.
-    public var changedValues: [(path: String, value: String)] { changes.map { ($0.path, $0.value.flow) } }
   }
 }
