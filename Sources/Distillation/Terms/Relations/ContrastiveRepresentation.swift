@@ -7,14 +7,14 @@ import TorchNN
 /// the same example, and far from the teacher's of other examples; and the other way round.
 ///
 /// Student and teacher activations are mapped to embeddings s and t by a linear layer each and brought to length one. Both
-/// layers are trained. With u = sᵢ · tᵢ / τ for the pair of example i, and negatives from a memory of what the last
-/// batches gave, the student's side of the loss is that of noise-contrastive estimation,
+/// layers are trained. With u = sᵢ · tᵢ / τ for the pair of example i, and negatives from a memory of what this batch and
+/// the last ones gave, the student's side of the loss is that of noise-contrastive estimation,
 ///
 ///     −log h(u) − Σₖ log (1 − h(sᵢ · tₖ / τ)),   h(v) = (eᵛ / Z) / (eᵛ / Z + K)
 ///
 /// with K the number of negatives tₖ of the example and Z the mean of eᵛ over the pairs of the first batch that has
 /// negatives; Z stays. The teacher's side is the same with s and t exchanged and a Z of its own, and the two are added.
-/// The first batch only fills the memory.
+/// No gradient goes to what is in the memory.
 ///
 /// The paper writes h(v) = eᵛ / (eᵛ + K / M) with M examples in the training set; its code estimates Z as above, times M,
 /// and M cancels. Here the memory does not have a row for each training example, but the last `memory` embeddings of both
@@ -39,7 +39,7 @@ import TorchNN
 public final class ContrastiveRepresentation: Term {
   /// Where the embeddings of other examples come from.
   public enum Negatives: String, Sendable, CaseIterable {
-    /// From the last batches, by noise-contrastive estimation.
+    /// From this batch and the last ones, by noise-contrastive estimation.
     case memory
     /// From the batch itself, by InfoNCE.
     case batch
@@ -120,14 +120,14 @@ public final class ContrastiveRepresentation: Term {
           isNegative: known.areOthers(than: known, sameClass: sameClassNegatives), temperature: temperature
         ).sum
       }
+      try memory.append(student, teacher, known)
       let isNegative = try known.areOthers(than: memory.identities(), sameClass: sameClassNegatives)
       try memory.normalize(student, teacher, isNegative: isNegative, temperature: temperature)
-      let loss = try noiseContrastiveLoss(
+      return try noiseContrastiveLoss(
         studentEmbeddings: student, teacherEmbeddings: teacher, studentMemory: memory.students.copied(),
         teacherMemory: memory.teachers.copied(), isNegative: isNegative,
-        logNormalizers: memory.logNormalizers.copied(), temperature: temperature)
-      try memory.append(student, teacher, known)
-      return loss.sum
+        logNormalizers: memory.logNormalizers.copied(), temperature: temperature
+      ).sum
     }
   }
 }
