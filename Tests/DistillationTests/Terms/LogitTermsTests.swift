@@ -347,6 +347,42 @@ import TorchNN
     }
   }
 
+  @Test func halfPrecisionLogitsAreReadInFloat32() throws {
+    let logits = try fixture["student"].to(.bfloat16)
+    let teacher = try fixture["teacher"].to(.bfloat16)
+    for term in try allTerms() {
+      let batch = try makeBatch(labels: fixture["labels"])
+      func sum(_ dtype: DType) throws -> Tensor {
+        try term.sum(
+          TermInput(
+            student: Trace(output: logits.to(dtype)), teacher: TeacherTrace(logits: teacher.to(dtype)), batch: batch))
+      }
+      let half = try sum(.bfloat16)
+      #expect(half.dtype == .float32, "\(term.name)")
+      assertClose(try half.item(), try sum(.float32).item(), relative: 1e-6, term.name)
+    }
+  }
+
+  @Test func temperaturesFollowTheTraining() throws {
+    let kinds = [
+      SoftTargets.kind, DecoupledSoftTargets.kind, PredictionCorrelation.kind, NormalizedSoftTargets.kind,
+      TeacherFree.kind, ClassWiseSelfDistillation.kind,
+    ]
+    for kind in kinds {
+      func sum(_ temperature: Ramp, at progress: Double) throws -> Double {
+        try kind.make(["temperature": .ramp(temperature)]).sum(
+          TermInput(
+            student: Trace(output: fixture["student"]), teacher: TeacherTrace(logits: fixture["teacher"]),
+            batch: makeBatch(labels: fixture["labels"]), progress: progress)
+        ).item()
+      }
+      let ramp = Ramp(from: 7, to: 2)
+      #expect(try sum(ramp, at: 1) == sum(2, at: 0), "\(kind.name)")
+      #expect(try sum(ramp, at: 0) == sum(7, at: 0), "\(kind.name)")
+      #expect(try sum(ramp, at: 0) != sum(ramp, at: 1), "\(kind.name)")
+    }
+  }
+
   // MARK: Errors
 
   @Test func impossibleOptionsAreRefused() {
