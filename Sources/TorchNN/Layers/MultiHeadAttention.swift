@@ -125,7 +125,7 @@ public final class MultiHeadAttention: Layer {
     let allowed = isCausal ? try causalMask(of: found) : mask
     let shares = try found.softmax(under: allowed)
     try probabilities.record(shares)
-    return try shares.matmul(parts[2])
+    return try shares.to(parts[2].dtype).matmul(parts[2])
   }
 
   /// `[L, S]`: true where a row may attend to a column, which is not after it.
@@ -142,7 +142,8 @@ extension Tensor {
   fileprivate func softmax(under mask: Tensor?) throws -> Tensor {
     guard let mask else { return try softmax() }
     let forbidden = try mask.dtype == .bool ? mask.not() : mask.isLess(than: -1e30)
-    let allowed = try mask.dtype == .bool ? self : self + mask.to(dtype).masked(where: forbidden, with: 0)
+    let scores = try precise()  // the numbers below are too small for float16
+    let allowed = try mask.dtype == .bool ? scores : scores + mask.to(scores.dtype).masked(where: forbidden, with: 0)
     return try allowed.masked(where: forbidden, with: -1e30).softmax().masked(where: forbidden, with: 0)
   }
 }
