@@ -1,5 +1,6 @@
 import CCrypto
 import Foundation
+import Torch
 
 /// The SHA-256 of bytes that come in parts, computed by OpenSSL.
 public final class SHA256 {
@@ -50,7 +51,8 @@ public final class SHA256 {
   /// - Throws: `DataError` when the file cannot be read.
   public static func hex(ofFile path: String) throws -> String {
     let digest = try SHA256()
-    let descriptor = open(path, O_RDONLY)
+    guard !RegularFile.isOtherThanFile(path) else { throw DataError(file: path, RegularFile.refusal) }
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw DataError(file: path, "cannot be opened: \(String(cString: strerror(errno)))") }
     defer { close(descriptor) }
     let part = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)

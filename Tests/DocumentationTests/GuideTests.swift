@@ -1,6 +1,7 @@
 import DistillRecipes
 import Foundation
 import Testing
+import Torch
 
 @Suite struct GuideTests {
   /// The first column of the table in `Guides/Recipes.md` whose head is `key`.
@@ -66,11 +67,11 @@ import Testing
   @Test func linksLeadSomewhere() throws {
     var count = 0
     for document in try Package.documents() {
-      let folder = (document as NSString).deletingLastPathComponent
+      let folder = FilePath.folder(of: document)
       let text = try Package.text(document)
       for link in Self.links(in: text) where !link.contains("://") && !link.hasPrefix("mailto:") {
         let parts = link.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-        let target = parts[0].isEmpty ? document : folder.isEmpty ? parts[0] : "\(folder)/\(parts[0])"
+        let target = parts[0].isEmpty ? document : folder == "." ? parts[0] : "\(folder)/\(parts[0])"
         let exists = FileManager.default.fileExists(atPath: "\(Package.root)/\(target)")
         #expect(exists, "\(document) links to \(link)")
         if exists, parts.count == 2 {

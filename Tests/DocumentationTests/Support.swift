@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import Torch
 
 /// The package as it lies on disk: its documents and sources are what is tested here.
 enum Package {
@@ -29,7 +30,7 @@ enum Package {
   static var programs: String {
     let bundle = Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }?.bundlePath
     let program = bundle ?? Bundle.main.executablePath ?? CommandLine.arguments[0]
-    return (program as NSString).deletingLastPathComponent
+    return FilePath.folder(of: program)
   }
 }
 

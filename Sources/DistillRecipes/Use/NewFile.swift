@@ -11,8 +11,8 @@ public enum NewFile {
       guard !isFolder.boolValue else { throw RunError("\(path) is a folder: name a file, such as \(path)/recipe.yaml") }
       guard force else { throw RunError("\(path) is there already: name another file, or replace it with --force") }
     }
-    let folder = (path as NSString).deletingLastPathComponent
-    if !folder.isEmpty {
+    let folder = FilePath.folder(of: path)
+    if folder != "." {
       guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
         throw RunError("\(path) cannot be written: there is no folder \(folder). Make it first")
       }

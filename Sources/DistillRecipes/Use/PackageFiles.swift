@@ -1,4 +1,5 @@
 import Foundation
+import Torch
 
 /// Files that come with the program: recipes to start from, and scripts.
 public enum PackageFiles {
@@ -56,7 +57,7 @@ public enum PackageFiles {
     var isFolder: ObjCBool = false
     for place in places
     where FileManager.default.fileExists(atPath: place, isDirectory: &isFolder) && isFolder.boolValue {
-      return (place as NSString).standardizingPath
+      return FilePath.shortened(place)
     }
     throw RunError(
       "there is no folder with recipes (looked in \(places.joined(separator: ", "))): name it with DISTILL_RECIPES")

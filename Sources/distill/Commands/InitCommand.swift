@@ -1,6 +1,6 @@
 import ArgumentParser
 import DistillRecipes
-import Foundation
+import Torch
 
 struct InitCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -32,13 +32,14 @@ struct InitCommand: ParsableCommand {
         "--dataset: there is no data set called '\(dataset)'. There are "
           + DatasetShelf.rows.map(\.name).joined(separator: ", "))
     }
-    let name = ((file as NSString).lastPathComponent as NSString).deletingPathExtension
+    let name = FilePath.stem(of: file)
     try NewFile.write(
       RecipeTemplate.text(name: name == "recipe" ? dataset : name, dataset: dataset), to: file, force: force)
     if output.json {
       try output.printJSON(["recipe": file])
     } else if !output.quiet {
-      print(
+      let file = Terminal.plain(file)
+      output.results.line(
         """
         Wrote \(file). Read it, change it, then:
 

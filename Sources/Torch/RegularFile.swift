@@ -1,0 +1,14 @@
+import Foundation
+
+/// Files as people mean them. A pipe would let the program wait for ever, a device never end.
+package enum RegularFile {
+  /// The words for what is not a file, for after the path.
+  package static let refusal = "is not a regular file: only those are read, no pipes and no devices"
+
+  /// Whether something is there that only looks like a file: a pipe, a device, a socket.
+  package static func isOtherThanFile(_ path: String) -> Bool {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return false }
+    return status.st_mode & S_IFMT != S_IFREG && status.st_mode & S_IFMT != S_IFDIR
+  }
+}
