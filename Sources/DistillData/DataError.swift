@@ -1,3 +1,5 @@
+import Torch
+
 /// Something wrong with data: where, what, and how to mend it.
 public struct DataError: Error, CustomStringConvertible, Sendable, Equatable {
   /// The file or folder it is about; nil when it is about none.
@@ -18,4 +20,8 @@ public struct DataError: Error, CustomStringConvertible, Sendable, Equatable {
     if let remedy { text += ". \(remedy)" }
     return text
   }
+}
+
+extension DataError: ReportedError {
+  package var isUsersToMend: Bool { true }
 }

@@ -1,3 +1,5 @@
+import Torch
+
 /// Everything that says which model is meant: its family, its options, what goes in and how many classes come out.
 ///
 /// It is what `config.json` holds beside the weights, and with the weights it gives the model back. Options that are
@@ -102,4 +104,8 @@ public struct ModelError: Error, CustomStringConvertible, Sendable, Equatable {
   public init(_ problems: [String]) { self.problems = problems }
 
   public var description: String { problems.joined(separator: "\n") }
+}
+
+extension ModelError: ReportedError {
+  package var isUsersToMend: Bool { true }
 }

@@ -1,3 +1,5 @@
+import Torch
+
 /// Something that cannot be distilled as asked.
 public struct DistillationError: Error, CustomStringConvertible, Sendable, Equatable {
   public let description: String
@@ -16,4 +18,12 @@ public struct Interrupted: Error, CustomStringConvertible, Sendable {
 public enum Answer: Sendable {
   case `continue`
   case stop
+}
+
+extension DistillationError: ReportedError {
+  package var isUsersToMend: Bool { false }
+}
+
+extension Interrupted: ReportedError {
+  package var isUsersToMend: Bool { false }
 }

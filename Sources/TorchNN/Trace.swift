@@ -111,3 +111,7 @@ private final class TapRecorder: Recorder, @unchecked Sendable {
     }
   }
 }
+
+extension TapError: ReportedError {
+  package var isUsersToMend: Bool { true }
+}

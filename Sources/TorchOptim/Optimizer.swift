@@ -84,3 +84,7 @@ public struct OptimizerError: Error, CustomStringConvertible, Sendable, Equatabl
 
   public var description: String { problems.joined(separator: "\n") }
 }
+
+extension OptimizerError: ReportedError {
+  package var isUsersToMend: Bool { true }
+}

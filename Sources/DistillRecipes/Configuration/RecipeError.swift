@@ -1,3 +1,5 @@
+import Torch
+
 /// What is wrong with a recipe: every problem that was found, not only the first.
 public struct RecipeError: Error, Sendable, Equatable, CustomStringConvertible {
   /// One thing to mend.
@@ -76,4 +78,8 @@ extension RecipeError.Problem: CustomStringConvertible {
     let first = margin.dropLast(number.count + 1) + "\(number) | "
     return "\(first)\(lead)\(text(scalars[start..<end]))\(end < scalars.count ? "…" : "")\n\(margin)| \(padding)^"
   }
+}
+
+extension RecipeError: ReportedError {
+  package var isUsersToMend: Bool { true }
 }

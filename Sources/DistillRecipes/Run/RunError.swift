@@ -1,3 +1,5 @@
+import Torch
+
 /// Something that keeps a run from starting or going on, and how to mend it.
 public struct RunError: Error, CustomStringConvertible, Sendable, Equatable {
   public enum Kind: Sendable {
@@ -16,4 +18,8 @@ public struct RunError: Error, CustomStringConvertible, Sendable, Equatable {
     self.kind = kind
     self.description = description
   }
+}
+
+extension RunError: ReportedError {
+  package var isUsersToMend: Bool { kind == .usage }
 }

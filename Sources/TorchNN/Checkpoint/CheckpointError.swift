@@ -1,3 +1,5 @@
+import Torch
+
 /// A checkpoint file that cannot be used: which, what is wrong with it, and what helps.
 public struct CheckpointError: Error, CustomStringConvertible, Sendable {
   public var path: String
@@ -53,4 +55,12 @@ public struct StateError: Error, CustomStringConvertible, Sendable {
   }
 
   private static let shown = 20
+}
+
+extension CheckpointError: ReportedError {
+  package var isUsersToMend: Bool { true }
+}
+
+extension StateError: ReportedError {
+  package var isUsersToMend: Bool { true }
 }
