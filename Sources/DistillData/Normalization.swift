@@ -32,6 +32,9 @@ public struct Normalization: Codable, Sendable, Equatable {
     return counter.normalization
   }
 
+  /// - Throws: `DataError` when these are not numbers for examples with so many channels.
+  package func check(channels: Int) throws { _ = try expanded(to: channels) }
+
   /// The numbers for each of `channels` channels.
   ///
   /// - Throws: `DataError` when there are others than one or `channels`, or some that cannot be divided by.

@@ -87,7 +87,7 @@ final class ModelCheck {
 
   /// What a model folder says of how its model was trained, held against what the recipe will show it.
   private func checkDescription(of member: TeacherMember) {
-    let folder = ModelFolder((member.weights as NSString).deletingLastPathComponent)
+    let folder = ModelFolder(FilePath.folder(of: member.weights))
     guard folder.exists, let description = try? folder.description() else { return }
     let names = materials.train.classNames
     if description.labels != names {
@@ -144,7 +144,7 @@ final class ModelCheck {
     var start = ""
     if let weights = setting.student.weights {
       let source = try ModelSource(weights)
-      try student.load(try Checkpoint.read(source.weights))
+      try student.load(try Checkpoint.readFinite(source.weights))
       start = "; it starts from \(source.weights)"
     }
     let summary = try student.summary(inputShape: shape)
@@ -217,8 +217,8 @@ final class ModelCheck {
       teacherSecondsPerExample = (clock.now - start) / .seconds(1) / Double(sample.count)
       guard try logits.isFinite().all() else {
         throw RunError(
-          "the teacher gives numbers that are not finite in \(configuration.training.precision.rawValue): its weights are "
-            + "damaged, or it needs training.precision: float32")
+          "the outputs of \(maker.name) hold numbers that are not finite, computed in "
+            + "\(configuration.training.precision.rawValue): it needs training.precision: float32, or other weights")
       }
       try checkIsSteady(teacher, sample)
       let metrics = try Metrics(logits: logits, labels: set.labels)

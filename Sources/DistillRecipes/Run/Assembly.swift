@@ -11,16 +11,27 @@ extension Configuration {
   /// The device that the recipe names.
   ///
   /// - Throws: `RunError` when it is not there.
-  func availableDevice() throws -> Device {
-    guard let device = Device(device) else { throw RunError("'\(device)' is no device: use cpu, cuda, cuda:1 or mps") }
-    guard try device.isAvailable else {
-      throw RunError("the device \(device) is not there: libtorch cannot compute on it on this machine. Use device=cpu")
-    }
-    return device
-  }
+  func availableDevice() throws -> Device { try Device(available: device) }
 
   /// The seed of everything that is the same for all jobs: the division of the data and the augmented views.
   var dataSeed: UInt64 { UInt64(bitPattern: Int64(seeds.first ?? 0)) }
+}
+
+extension Device {
+  /// A device by its name; the processor where none is given.
+  ///
+  /// - Throws: `RunError` when there is none of that name, or it is not there.
+  init(available name: String?) throws {
+    guard let name else {
+      self = .cpu
+      return
+    }
+    guard let device = Device(name) else { throw RunError("'\(name)' is no device: use cpu, cuda, cuda:1 or mps") }
+    guard try device.isAvailable else {
+      throw RunError("the device \(device) is not there: libtorch cannot compute on it on this machine. Use cpu")
+    }
+    self = device
+  }
 }
 
 extension Configuration.Term {

@@ -38,11 +38,14 @@ struct TeacherMaker: Sendable {
   /// A member with its weights, on the device.
   func makeModel(_ member: TeacherMember) throws -> any Layer {
     let model = try ModelZoo.make(member.specification)
-    try model.load(try Checkpoint.read(member.weights))
+    try model.load(try Checkpoint.readFinite(member.weights))
     try model.move(to: device)
     if channelsLast { try model.useChannelsLast() }
     return model
   }
+
+  /// For messages: the files of its weights.
+  var name: String { members.map(\.weights).joined(separator: ", ") }
 
   /// A hash over the file of each member.
   func hashes() throws -> [String] { try members.map { try SHA256.hex(ofFile: $0.weights) } }

@@ -32,9 +32,14 @@ public struct ModelEvaluation: Encodable, Sendable {
   ///   - model: a model folder, or a run folder for its student
   ///   - teacher: another one, to say how far the model agrees with it
   ///   - topK: for the accuracy among the most probable classes
+  ///   - device: `cpu`, `cuda`, `cuda:1` or `mps`
   /// - Throws: `RunError`, `DataError` and others that say what does not fit.
-  public init(model path: String, on choice: DataChoice, teacher teacherPath: String? = nil, topK: Int = 5) throws {
+  public init(
+    model path: String, on choice: DataChoice, teacher teacherPath: String? = nil, topK: Int = 5,
+    device deviceName: String? = nil
+  ) throws {
     guard topK >= 1 else { throw RunError("--top is a number of classes from 1 on, not \(topK)") }
+    let device = try Device(available: deviceName)
     let named = try NamedModel(path)
     let teacher = try teacherPath.map { try NamedModel($0) }
     let data = try choice.load(for: named)
@@ -48,8 +53,8 @@ public struct ModelEvaluation: Encodable, Sendable {
             + "\(named.description.model.classCount): they cannot be compared")
       }
     }
-    let logits = try Self.logits(named, data)
-    let teacherLogits = try teacher.map { try Self.logits($0, data) }
+    let logits = try named.logits(data.dataset, data.examples, on: device)
+    let teacherLogits = try teacher.map { try $0.logits(data.dataset, data.examples, on: device) }
     let labels = data.examples.map { data.dataset.label(at: $0) }
     let metrics = try Metrics(logits: logits, labels: labels, teacherLogits: teacherLogits, topK: topK)
     self.model = named.folder.path
@@ -69,10 +74,5 @@ public struct ModelEvaluation: Encodable, Sendable {
     if metrics.count < labels.count {
       notices.append("\(labels.count - metrics.count) of \(labels.count) examples have no label and do not count")
     }
-  }
-
-  private static func logits(_ named: NamedModel, _ data: DataChoice.Loaded) throws -> Tensor {
-    try EvaluationSet(data.dataset, examples: data.examples, normalization: named.description.normalization)
-      .logits(of: named.model)
   }
 }

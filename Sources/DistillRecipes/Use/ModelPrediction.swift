@@ -2,6 +2,7 @@ import DistillData
 import DistillModels
 import Distillation
 import Foundation
+import Torch
 
 /// What a model says of pictures, or of examples of a data set.
 public struct ModelPrediction: Encodable, Sendable {
@@ -28,7 +29,8 @@ public struct ModelPrediction: Encodable, Sendable {
 
   /// What the model sees in pictures, PNG or JPEG, brought to the size and the colours that it knows. Those that cannot be
   /// read are left out and said.
-  public init(model path: String, pictures: [String], top: Int = 3) throws {
+  public init(model path: String, pictures: [String], top: Int = 3, device deviceName: String? = nil) throws {
+    let device = try Device(available: deviceName)
     let named = try NamedModel(path)
     try Self.check(top: top)
     let shape = named.description.model.inputShape
@@ -53,14 +55,17 @@ public struct ModelPrediction: Encodable, Sendable {
     model = named.folder.path
     if !places.isEmpty {
       let data = try ArrayDataset(name: "pictures", pixels: pixels, exampleShape: shape)
-      let guesses = try Self.guesses(named, data, Array(0..<places.count), top: top)
+      let guesses = try Self.guesses(named, data, Array(0..<places.count), top: top, device)
       for (place, guess) in zip(places, guesses) { items[place].top = guess }
     }
     self.items = items
   }
 
   /// What the model says of examples of a data set, by their numbers.
-  public init(model path: String, on choice: DataChoice, examples: [Int], top: Int = 3) throws {
+  public init(
+    model path: String, on choice: DataChoice, examples: [Int], top: Int = 3, device deviceName: String? = nil
+  ) throws {
+    let device = try Device(available: deviceName)
     let named = try NamedModel(path)
     try Self.check(top: top)
     let data = try choice.load(for: named)
@@ -71,7 +76,7 @@ public struct ModelPrediction: Encodable, Sendable {
           + "so no number \(example)")
     }
     let numbers = examples.map { data.examples[$0] }
-    let guesses = try Self.guesses(named, data.dataset, numbers, top: top)
+    let guesses = try Self.guesses(named, data.dataset, numbers, top: top, device)
     model = named.folder.path
     items = zip(examples, zip(numbers, guesses)).map { example, found in
       let label = data.dataset.label(at: found.0)
@@ -85,11 +90,9 @@ public struct ModelPrediction: Encodable, Sendable {
   }
 
   private static func guesses(
-    _ named: NamedModel, _ data: any Dataset, _ examples: [Int], top: Int
+    _ named: NamedModel, _ data: any Dataset, _ examples: [Int], top: Int, _ device: Device
   ) throws -> [[Guess]] {
-    let logits = try EvaluationSet(data, examples: examples, normalization: named.description.normalization)
-      .logits(of: named.model)
-    return try topClasses(logits, count: top).map { row in
+    try topClasses(named.logits(data, examples, on: device), count: top).map { row in
       row.map { Guess(name: named.description.labels[$0.index], probability: $0.probability) }
     }
   }

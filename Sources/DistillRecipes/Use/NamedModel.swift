@@ -1,5 +1,6 @@
 import DistillData
 import DistillModels
+import Distillation
 import Foundation
 import Torch
 import TorchNN
@@ -20,14 +21,23 @@ struct NamedModel {
     }
   }
 
+  /// What it says of examples: `[N, C]`.
+  ///
+  /// - Throws: `RunError` when that is not finite.
+  func logits(_ dataset: any Dataset, _ examples: [Int], on device: Device) throws -> Tensor {
+    try model.move(to: device)
+    return try EvaluationSet(dataset, examples: examples, normalization: description.normalization, device: device)
+      .logits(of: model).finiteOutputs(of: folder.path)
+  }
+
   private static func find(_ path: String) throws -> ModelFolder {
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
       throw RunError("\(path) does not exist: name a model folder, or a run folder for its student")
     }
-    let folder = ModelFolder(isFolder.boolValue ? path : (path as NSString).deletingLastPathComponent)
+    let folder = ModelFolder(isFolder.boolValue ? path : FilePath.folder(of: path))
     if !isFolder.boolValue {
-      guard folder.exists, (path as NSString).lastPathComponent == "model.safetensors" else {
+      guard folder.exists, FilePath.name(of: path) == "model.safetensors" else {
         throw RunError(
           "\(path) is not a model: name a folder with model.safetensors and config.json, or a run folder for its student"
         )
@@ -49,7 +59,13 @@ struct NamedModel {
   /// The recipe of the run that made it, where it still lies in the run folder.
   var recipe: String? {
     ["\(folder.path)/../recipe.yaml", "\(folder.path)/../../../recipe.yaml"]
-      .map { ($0 as NSString).standardizingPath }.first { FileManager.default.fileExists(atPath: $0) }
+      .first { FileManager.default.fileExists(atPath: $0) }
+      .map { path in
+        // In messages without the steps back, unless a link makes them lead elsewhere.
+        let short = FilePath.shortened(path)
+        let places = [short, path].map { URL(fileURLWithPath: $0).resolvingSymlinksInPath().path }
+        return places[0] == places[1] ? short : path
+      }
   }
 }
 
@@ -85,6 +101,7 @@ public struct DataChoice: Sendable, Equatable {
   func load(for named: NamedModel) throws -> Loaded {
     var loaded = try dataset == nil && path == nil ? fromRecipe(of: named) : fromCatalog(for: named)
     let (data, model) = (loaded.dataset, named.description)
+    loaded.notices += data.notices
     guard data.exampleShape == model.model.inputShape else {
       throw RunError(
         "the model in \(named.folder.path) takes inputs of shape \(model.model.inputShape), but those of \(data.name) "
