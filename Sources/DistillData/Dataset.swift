@@ -14,6 +14,9 @@ public protocol Dataset: Sendable {
   /// The name of each class, in the order of the labels; empty when nothing is labelled.
   var classNames: [String] { get }
 
+  /// What a person should know of how it was read, such as files that were left out.
+  var notices: [String] { get }
+
   /// Whether the inputs are images, whose pixels are read as numbers from 0 to 1.
   var isImage: Bool { get }
 
@@ -39,6 +42,8 @@ extension Dataset {
 
   /// The number of channels of an image, or of columns of a table: what normalization has numbers for.
   public var channelCount: Int { exampleShape.first ?? 1 }
+
+  public var notices: [String] { [] }
 
   public var isImage: Bool { exampleShape.count == 3 }
 

@@ -48,17 +48,34 @@ enum MNISTFolder {
       ["\(part)-images-idx3-ubyte", "\(part)-labels-idx1-ubyte"].map { find($0, in: folder) }
     }
     let missing = zip(parts, files).flatMap { part, found in
-      zip(["\(part)-images-idx3-ubyte.gz", "\(part)-labels-idx1-ubyte.gz"], found).filter { $0.1 == nil }.map(\.0)
+      zip(["\(part)-images-idx3-ubyte", "\(part)-labels-idx1-ubyte"], found).filter { $0.1 == nil }.map(\.0)
     }
     guard missing.isEmpty else {
-      throw DataError(file: folder, "does not have \(missing.joined(separator: ", "))")
+      throw DataError(file: folder, "does not have \(missing.joined(separator: ", ")), each plain or with .gz")
     }
     let found = files.map { $0.compactMap { $0 } }
+    let train = try IDX.read(
+      images: found[0][0], labels: found[0][1], name: name, classNames: classNames, verify: verify)
+    if classNames == nil { try checkLabels(of: train, file: found[0][1]) }
     return (
-      try IDX.read(images: found[0][0], labels: found[0][1], name: name, classNames: classNames, verify: verify),
+      train,
       try IDX.read(
         images: found[1][0], labels: found[1][1], name: "\(name), test part", classNames: classNames, verify: verify)
     )
+  }
+
+  /// One number that is far off would otherwise make a model of many classes that never occur.
+  private static func checkLabels(of train: ArrayDataset, file: String) throws {
+    let labels = (0..<train.count).map { train.label(at: $0) }
+    let different = Set(labels).count
+    let missing = train.classCount - different
+    guard missing > max(10, different), let highest = labels.max(), let place = labels.firstIndex(of: highest) else {
+      return
+    }
+    throw DataError(
+      file: file,
+      "label \(place) is \(highest), but only \(different) different labels occur: \(missing) classes would have no example",
+      remedy: "Mend the label, or number the classes from 0 on")
   }
 
   /// The path of the file, uncompressed or compressed; some call it `images.idx3-ubyte`.

@@ -103,6 +103,12 @@ public enum CSV {
         hasHeader = header ?? inputs.allSatisfy { !$0.isEmpty && Double($0) == nil }
       }
       names = hasHeader ? first.cells : []
+      var seen: Set<String> = []
+      for name in names where !name.isEmpty && !seen.insert(name).inserted {
+        throw DataError(
+          file: file, "has two columns called \"\(name)\"",
+          remedy: "Give each column a name of its own, or take one out")
+      }
     }
 
     func describe(column: Int) -> String {
@@ -133,7 +139,9 @@ public enum CSV {
       }
       count += 1
       for (column, cell) in line.cells.enumerated() {
-        if column == layout.labelColumn {
+        if cell.utf8.contains(0) {
+          report("line \(line.number), \(layout.describe(column: column)) holds a zero byte: is it text in UTF-16?")
+        } else if column == layout.labelColumn {
           if cell.isEmpty { report("line \(line.number), \(layout.describe(column: column)) has no label") }
           labels.append((cell, line.number))
         } else if let number = Float(cell), number.isFinite {

@@ -8,7 +8,9 @@ public enum ImageFolder {
   private static let unreadable: Set = ["avif", "bmp", "gif", "heic", "tif", "tiff", "webp"]
 
   /// A data set with all pictures of a folder, in the order of the names of classes and files. Hidden files are skipped,
-  /// and so are files that are no pictures by their names. The pixels are kept in memory as bytes.
+  /// and so are files that are no pictures by their names. A class's folder may be a link; links to folders within it are
+  /// not followed, since they may lead in a circle: the data set's notices name them, and pictures that lie beside the
+  /// classes' folders. The pixels are kept in memory as bytes.
   ///
   /// - Parameters:
   ///   - size: to which every picture is brought; nil when all have the same size already
@@ -23,7 +25,7 @@ public enum ImageFolder {
     guard channels == 1 || channels == 3 else {
       throw DataError(file: folder, "pictures can be read with 1 or 3 channels, not \(channels)")
     }
-    let (files, labels, classNames) = try list(folder, classNames: classNames)
+    let (files, labels, classNames, notices) = try list(folder, classNames: classNames)
     let target: (height: Int, width: Int)
     if let size {
       guard size.height > 0, size.width > 0, size.height <= RawImage.largest / size.width else {
@@ -73,14 +75,30 @@ public enum ImageFolder {
     return try ArrayDataset(
       name: name ?? URL(fileURLWithPath: folder).lastPathComponent, values: values,
       exampleShape: [channels, target.height, target.width], count: files.count, labels: labels,
-      classNames: classNames)
+      classNames: classNames, notices: notices)
   }
 
   /// The pictures, their labels, and the names of the classes.
   private static func list(
     _ folder: String, classNames: [String]?
-  ) throws -> (files: [String], labels: [Int32], classNames: [String]) {
-    let found = try entries(of: folder).filter { isFolder("\(folder)/\($0)") }
+  ) throws -> (files: [String], labels: [Int32], classNames: [String], notices: [String]) {
+    let entries = try entries(of: folder)
+    let found = entries.filter { isFolder("\(folder)/\($0)") }
+    let here = real(folder)
+    for name in found where isLink("\(folder)/\(name)") {
+      let target = real("\(folder)/\(name)")
+      guard here != target, !here.hasPrefix(target.hasSuffix("/") ? target : target + "/") else {
+        throw DataError(file: "\(folder)/\(name)", "is a link to a folder that it lies in", remedy: "Take it out")
+      }
+    }
+    var notices: [String] = []
+    let strays = entries.filter { readable.contains(FilePath.kind(of: $0).lowercased()) && !found.contains($0) }
+    if let first = strays.first {
+      let words = strays.count == 1 ? "a picture that lies" : "\(strays.count) pictures that lie"
+      notices.append(
+        "\(folder)/\(first) is \(strays.count == 1 ? "" : "one of ")\(words) beside the classes' folders and left out: "
+          + "put pictures into the folder of their class")
+    }
     guard !found.isEmpty else {
       throw DataError(file: folder, "has no folders", remedy: "Put the pictures of each class in a folder of its own")
     }
@@ -93,28 +111,49 @@ public enum ImageFolder {
           file: "\(folder)/\(name)", "is not the folder of a known class",
           remedy: "The classes are \(classNames.joined(separator: ", "))")
       }
-      let pictures = try pictures(in: "\(folder)/\(name)")
+      let pictures = try pictures(in: "\(folder)/\(name)", &notices)
       guard !pictures.isEmpty else {
         throw DataError(file: "\(folder)/\(name)", "has no pictures", remedy: "Add PNG or JPEG files, or take it out")
       }
       files += pictures
       labels += Array(repeating: Int32(label), count: pictures.count)
     }
-    return (files, labels, classNames)
+    return (files, labels, classNames, notices)
   }
 
   /// The PNG and JPEG files in a folder and the folders in it.
-  private static func pictures(in folder: String) throws -> [String] {
-    try entries(of: folder).flatMap { name -> [String] in
+  private static func pictures(in folder: String, _ notices: inout [String]) throws -> [String] {
+    var found: [String] = []
+    for name in try entries(of: folder) {
       let path = "\(folder)/\(name)"
-      if isFolder(path) { return try pictures(in: path) }
-      let kind = URL(fileURLWithPath: path).pathExtension.lowercased()
+      if isFolder(path) {
+        if isLink(path) {
+          notices.append("\(path) is a link to a folder, and not followed: put the pictures there themselves")
+        } else {
+          found += try pictures(in: path, &notices)
+        }
+        continue
+      }
+      let kind = FilePath.kind(of: path).lowercased()
       if unreadable.contains(kind) {
         throw DataError(
           file: path, "is a picture of a kind that cannot be read (\(kind))", remedy: "Convert it to PNG or JPEG")
       }
-      return readable.contains(kind) ? [path] : []
+      if readable.contains(kind) { found.append(path) }
     }
+    return found
+  }
+
+  private static func isLink(_ path: String) -> Bool {
+    var status = stat()
+    return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+  }
+
+  /// Where a path leads once all links are followed.
+  private static func real(_ path: String) -> String {
+    guard let found = realpath(path, nil) else { return path }
+    defer { free(found) }
+    return String(cString: found)
   }
 
   /// The names in a folder, sorted, without hidden ones.
