@@ -13,6 +13,7 @@ extension Configuration.Term {
       let items = reader.list() ?? []
       if items.isEmpty, reader.node.items != nil {
         reader.report("terms is empty", hint: "a student needs something to learn: '- soft_targets: {temperature: 4}'")
+        return (terms, nil)
       }
       for item in items {
         guard let (kind, map) = options(of: item), let term = Self(kind, map) else { continue }
@@ -123,6 +124,27 @@ extension Configuration.Term {
 
 extension TermValue {
   static func read(_ reader: RecipeReader, _ option: TermOption) -> Self? {
+    let value = readForm(reader, option)
+    let numbers: [Double] =
+      switch value {
+      case .number(let value): [value]
+      case .ramp(let ramp): [ramp.from, ramp.to]
+      case .numbers(let values): values
+      default: []
+      }
+    // Beyond, all that is computed overflows, or is the same for all classes.
+    if option.name.hasSuffix("temperature") || option.name.hasSuffix("temperatures"),
+      let wrong = numbers.first(where: { !(0.01...1000).contains($0) })
+    {
+      reader.report(
+        "\(reader.path) must lie between 0.01 and 1000, but is \(RecipeNode.number(wrong).flow)",
+        hint: "usual are temperatures from 1 to 20")
+      return nil
+    }
+    return value
+  }
+
+  private static func readForm(_ reader: RecipeReader, _ option: TermOption) -> Self? {
     switch option.form {
     case .number(let range): reader.number(range).map { .number($0) }
     case .integer(let range): reader.int(range).map { .number(Double($0)) }

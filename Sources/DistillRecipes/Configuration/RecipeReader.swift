@@ -47,7 +47,10 @@ struct RecipeReader {
 
   /// `training.epochs must be a whole number, but is 'ten'`.
   func reportMismatch(_ expected: String, hint: String? = nil) {
-    report("\(path.isEmpty ? "the recipe" : path) must be \(expected), but is \(node.shown)", hint: hint)
+    // That a list is not the list that was meant says nothing.
+    let isWrongList = node.items != nil && expected.hasPrefix("a list") && node.flow.count <= 40
+    let shown = isWrongList ? node.flow : node.shown
+    report("\(path.isEmpty ? "the recipe" : path) must be \(expected), but is \(shown)", hint: hint)
   }
 
   private var quotesHint: String? {
@@ -95,7 +98,10 @@ struct RecipeReader {
     if case .scalar(let text, _) = node.content, names.contains(text) { return text }
     let all = names.count == 1 ? names[0] : names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
     var hint: String?
-    if case .scalar(let text, _) = node.content, let near = closest(to: text, in: names, limit: 1).first {
+    // Near to a wrong number is no other number.
+    if case .scalar(let text, _) = node.content, node.numberValue == nil,
+      let near = closest(to: text, in: names, limit: 1).first
+    {
       hint = "did you mean '\(near)'?"
     }
     reportMismatch(all, hint: hint)

@@ -195,7 +195,7 @@ public final class Trainer {
     let losses = try state.takeRoundLosses()
     guard losses.total.isFinite, state.lossScale.factor >= LossScale.smallest else {
       throw DistillationError(
-        "the loss became \(losses.total) by step \(state.step): lower the learning rate, clip the gradient's norm, "
+        "the loss is no longer a finite number by step \(state.step): lower the learning rate, clip the gradient's norm, "
           + "or use float32")
     }
     let score = try validation.map { try $0.score(student) }
