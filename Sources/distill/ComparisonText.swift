@@ -8,14 +8,21 @@ struct ComparisonText {
 
   func text(for terminal: Terminal) -> String {
     data.settings.map { setting in
-      """
+      let table = TextTable(ComparisonTable(setting, teacher: data.teacher)).text(for: terminal)
+      return """
 
-      \(terminal.styled(setting.name, .bold))
-      \(setting.description)
+        \(terminal.styled(Terminal.plain(setting.name), .bold))
+        \(sentences(setting.description, terminal))
 
-      \(TextTable(ComparisonTable(setting, teacher: data.teacher)).text(for: terminal))
-      \(setting.conclusion)
-      """
+        \(table)
+        \(sentences(setting.conclusion, terminal))
+        """
     }.joined(separator: "\n")
+  }
+
+  /// Names in it come from files, and files from anywhere.
+  private func sentences(_ text: String, _ terminal: Terminal) -> String {
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { Terminal.plain(String($0)) }
+    return Paragraph.wrapped(lines.joined(separator: "\n"), in: terminal)
   }
 }

@@ -12,7 +12,7 @@ struct DistillCommand: ParsableCommand {
 
         distill init            writes recipe.yaml, with comments
         distill check           says what is wrong with it before any time is spent
-        distill run             trains the student alone and distilled, and says whether it helped
+        distill run             trains the student alone and distilled, and compares
         distill resume runs/x   goes on with a run that was interrupted
 
       Exit codes: 0 done, 1 the work failed, 2 the recipe, the data or the command is wrong, 130 interrupted.
@@ -28,11 +28,15 @@ struct DistillCommand: ParsableCommand {
 @main
 enum Main {
   static func main() {
+    StandardOutput.openStandardStreams()
+    var code: Int32 = 0
     do {
       var command = try DistillCommand.parseAsRoot()
       try command.run()
     } catch {
-      exit(Failure.report(error))
+      code = Failure.report(error)
     }
+    do { try StandardOutput.check() } catch { code = Failure.report(error) }
+    exit(code)
   }
 }

@@ -1,49 +1,64 @@
 import ArgumentParser
-import DistillData
-import DistillModels
 import DistillRecipes
-import Distillation
 import Foundation
 import Torch
 import TorchNN
-import TorchOptim
 
 /// How failures reach the person at the terminal: one message on standard error, and the exit code.
 enum Failure {
   /// Prints a failure, and gives the exit code: 0 where it was none (help, version), 2 for what the person can mend in
   /// the command, the recipe or the files, 130 for an interruption, 1 for the rest.
-  static func report(_ error: any Error) -> Int32 {
-    switch error {
-    case let error as RunError:
-      say("error: \(error)")
-      switch error.kind {
-      case .usage: return 2
-      case .failure: return 1
-      case .interrupted: return 130
-      }
-    case let error as RecipeError:
-      say("\(error)")
-      return 2
-    case is DataError, is ModelError, is CheckpointError, is StateError, is OptimizerError, is TapError:
-      say("error: \(error)")
-      return 2
-    case is DistillationError, is TorchError, is FileError:
-      say("error: \(error)")
-      return 1
-    default:
-      let code = DistillCommand.exitCode(for: error)
-      let message = DistillCommand.fullMessage(for: error)
-      guard code != .success else {
-        if !message.isEmpty { print(message) }
-        return 0
-      }
-      if !message.isEmpty { say(message) }
-      return code == .validationFailure ? 2 : code.rawValue
+  static func report(_ error: any Error, arguments: [String] = Array(CommandLine.arguments.dropFirst())) -> Int32 {
+    if let error = error as? any ReportedError {
+      // A recipe's problems say themselves what they are, each with its line.
+      say(error is RecipeError ? "\(error)" : "error: \(error)")
+      if let error = error as? RunError, error.kind == .interrupted { return 130 }
+      return error.isUsersToMend ? 2 : 1
     }
+    let code = DistillCommand.exitCode(for: error)
+    let message = DistillCommand.fullMessage(for: error)
+    guard code != .success else {
+      if !message.isEmpty { StandardOutput.write(message + "\n") }
+      return 0
+    }
+    if !message.isEmpty { say("error: \(misspelling(in: arguments) ?? inOurWords(message))") }
+    return code == .validationFailure ? 2 : code.rawValue
   }
 
   /// Prints a message on standard error.
   static func say(_ message: String) {
-    FileHandle.standardError.write(Data("\(message)\n".utf8))
+    Terminal.standardError().line(
+      message.split(separator: "\n", omittingEmptySubsequences: false).map { Terminal.plain(String($0)) }
+        .joined(separator: "\n"))
+  }
+
+  /// What the library for arguments says, in one line: what is wrong, and where help is.
+  static func inOurWords(_ message: String) -> String {
+    let lines = message.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+    var text = lines.first ?? ""
+    if text.hasPrefix("Error: ") { text.removeFirst("Error: ".count) }
+    while text.hasSuffix(".") { text.removeLast() }
+    let help = lines.first { $0.hasPrefix("See '") }?.replacing(" for more information.", with: "")
+    return text.prefix(1).lowercased() + text.dropFirst() + (help.map { ". \($0)" } ?? "")
+  }
+
+  /// What to say of a command that does not exist.
+  static func misspelling(in arguments: [String]) -> String? {
+    var command: any ParsableCommand.Type = DistillCommand.self
+    var path = ["distill"]
+    for word in arguments {
+      let known = command.configuration.subcommands
+      guard !known.isEmpty, !word.hasPrefix("-"), word != "help" else { return nil }
+      if let next = known.first(where: { $0._commandName == word }) {
+        command = next
+        path.append(word)
+        continue
+      }
+      let names = known.map { $0._commandName }
+      let near = closest(to: word, in: names, limit: 1).first
+      let hint = near.map { "did you mean '\($0)'?" } ?? "there are \(names.joined(separator: ", "))"
+      return "there is no command '\((path + [word]).joined(separator: " "))': \(hint)"
+    }
+    return nil
   }
 }

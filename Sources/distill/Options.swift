@@ -11,6 +11,12 @@ struct OutputOptions: ParsableArguments {
   var quiet = false
 }
 
+/// Where to compute.
+struct DeviceOption: ParsableArguments {
+  @Option(help: ArgumentHelp("Where to compute: cpu, cuda, cuda:1 or mps.", valueName: "name"))
+  var device: String?
+}
+
 /// A recipe, and changes to it.
 struct RecipeOptions: ParsableArguments {
   @Argument(help: "The recipe file.", completion: .file(extensions: ["yaml", "yml"]))
@@ -22,11 +28,14 @@ struct RecipeOptions: ParsableArguments {
       valueName: "key=value"))
   var overrides: [String] = []
 
+  @OptionGroup var device: DeviceOption
+
   /// The recipe's file, and the changes.
   var fileAndOverrides: (file: String, overrides: [String]) {
     // `distill run seeds=[1]` means the recipe in this folder.
     let isOverride = recipe.contains("=") && !FileManager.default.fileExists(atPath: recipe)
-    return (isOverride ? "recipe.yaml" : recipe, (isOverride ? [recipe] : []) + overrides)
+    let chosen = device.device.map { ["device=\($0)"] } ?? []
+    return (isOverride ? "recipe.yaml" : recipe, (isOverride ? [recipe] : []) + overrides + chosen)
   }
 
   /// - Throws: `RecipeError` with everything that is wrong with it.

@@ -5,7 +5,7 @@ import Foundation
 extension OutputOptions {
   /// Prints a result as JSON on standard output.
   func printJSON(_ result: some Encodable) throws {
-    FileHandle.standardOutput.write(try ResultJSON.encode(result))
+    StandardOutput.write(try ResultJSON.encode(result))
   }
 
   /// Where results go.
@@ -29,7 +29,7 @@ extension OutputOptions {
 
   /// Something worth knowing, on standard error.
   func note(_ text: String) {
-    Terminal.standardError(isQuiet: quiet || json).line("note: \(Terminal.plain(text))")
+    Terminal.standardError(isQuiet: quiet || json).sentences("note: \(Terminal.plain(text))")
   }
 }
 

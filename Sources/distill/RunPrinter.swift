@@ -34,7 +34,7 @@ final class RunPrinter: Sendable {
         } else {
           state.line?.finish()
           state.line = nil
-          terminal.line(name)
+          terminal.sentences(Terminal.plain(name))
         }
       case .fraction(let done):
         guard !state.countsTrainings else { break }
@@ -42,7 +42,8 @@ final class RunPrinter: Sendable {
         state.line = line
         line.update(completed: Int(done * Double(Self.resolution)))
       case .notice(let text):
-        if let line = state.line { line.note(text) } else { terminal.line(text) }
+        let text = text.split(separator: "\n").map { Terminal.plain(String($0)) }.joined(separator: "\n")
+        if let line = state.line { line.note(text) } else { terminal.sentences(text) }
       case .training(let label, let event):
         training(label, event, &state)
       case .trained(let label, let accuracy, let wasDoneBefore):
@@ -85,8 +86,10 @@ final class RunPrinter: Sendable {
     state.done += 1
     let mark = terminal.styled(terminal.usesUnicode ? "✓" : "done", .green)
     let before = wasDoneBefore ? " (done before)" : ""
-    line.note("\(mark) \(label.name): \(String(format: "%.2f %%", accuracy * 100)) on the test split\(before)")
-    line.update(completed: state.done * Self.resolution)
+    // First the bar, which the note draws again: the next training may let wait for its first word.
+    line.update(completed: state.done * Self.resolution, figures: state.running.isEmpty ? [] : nil)
+    line.note(
+      "\(mark) \(Terminal.plain(label.name)): \(String(format: "%.2f %%", accuracy * 100)) on the test split\(before)")
     if state.done == label.count {
       line.finish()
       state = State()

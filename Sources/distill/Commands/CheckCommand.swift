@@ -54,7 +54,7 @@ struct CheckCommand: ParsableCommand {
     terminal.line()
     if problems > 0 {
       let rest = warnings > 0 ? ", and \(Self.counted(warnings, "warning"))" : ""
-      terminal.line(terminal.styled("\(Self.counted(problems, "problem")) to mend\(rest).", .bold, .red))
+      terminal.sentences(terminal.styled("\(Self.counted(problems, "problem")) to mend\(rest).", .bold, .red))
     } else if warnings > 0 {
       terminal.line("No problems; \(Self.counted(warnings, "warning")).")
     } else {

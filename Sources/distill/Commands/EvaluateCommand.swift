@@ -43,13 +43,16 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "Another model to compare with.", completion: .directory)
   var teacher: String?
 
-  @Option(help: "An answer also counts when the true class is among so many.")
+  @Option(
+    parsing: .unconditional,
+    help: "Also count how often the true class is among this many of the most probable ones.")
   var top = 5
 
+  @OptionGroup var device: DeviceOption
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let result = try ModelEvaluation(model: model, on: data.choice, teacher: teacher, topK: top)
+    let result = try ModelEvaluation(model: model, on: data.choice, teacher: teacher, topK: top, device: device.device)
     if output.json {
       try output.printJSON(result)
       return
@@ -59,7 +62,7 @@ struct EvaluateCommand: ParsableCommand {
   }
 
   private func show(_ result: ModelEvaluation, _ terminal: Terminal) {
-    terminal.line(
+    terminal.sentences(
       terminal.styled(Terminal.plain(result.model), .bold)
         + " on the \(result.split.rawValue) split of \(Terminal.plain(result.dataset)), "
         + "\(Quantity.integer(result.examples)) examples")
@@ -79,8 +82,8 @@ struct EvaluateCommand: ParsableCommand {
     terminal.write(classes.text(for: terminal))
     guard result.classes.count <= 20 else { return }
     terminal.line()
-    terminal.line("What each class (row) was taken for (column):")
-    terminal.write(confusion(result, terminal).text(for: terminal))
+    terminal.sentences("What each class (row) was taken for (column):")
+    terminal.write(confusion(result, terminal))
   }
 
   private func scores(_ result: ModelEvaluation) -> TextTable {
@@ -101,7 +104,8 @@ struct EvaluateCommand: ParsableCommand {
     return table
   }
 
-  private func confusion(_ result: ModelEvaluation, _ terminal: Terminal) -> TextTable {
+  /// As a matrix, where the terminal has room for one; otherwise what each class was mistaken for.
+  private func confusion(_ result: ModelEvaluation, _ terminal: Terminal) -> String {
     let names = result.classes.map(\.name)
     let room = (terminal.columns() ?? 200) - 4 - (names.map { TextWidth.of($0) }.max() ?? 0)
     let width = max(4, min(10, room / max(1, names.count) - 3))
@@ -110,6 +114,17 @@ struct EvaluateCommand: ParsableCommand {
     for (name, row) in zip(names, result.confusion) {
       table.add([name] + row.map { $0 == 0 ? "·" : Quantity.integer($0) })
     }
-    return table
+    if let room = terminal.columns(), table.width(in: terminal) > room { return mistakes(result, terminal) }
+    return table.text(for: terminal)
+  }
+
+  private func mistakes(_ result: ModelEvaluation, _ terminal: Terminal) -> String {
+    let names = result.classes.map { Terminal.plain($0.name) }
+    return zip(names.indices, result.confusion).map { label, row in
+      let others = row.indices.filter { $0 != label && row[$0] > 0 }.sorted { row[$0] > row[$1] }
+        .map { "\(names[$0]) \(Quantity.integer(row[$0]))" }
+      let wrong = others.isEmpty ? "" : ", taken for \(others.joined(separator: ", "))"
+      return Paragraph.wrapped("\(names[label]): right \(Quantity.integer(row[label]))\(wrong)", in: terminal) + "\n"
+    }.joined()
   }
 }

@@ -20,18 +20,19 @@ struct ExplainCommand: ParsableCommand {
   @Argument(help: "A run folder, or a recipe whose run is done.", completion: .file())
   var path: String
 
-  @Option(help: "Test examples by number, with commas between them.")
+  @Option(parsing: .unconditional, help: "Test examples by number, with commas between them.")
   var examples: String?
 
-  @Option(name: .customLong("class"), help: "Choose examples of this class.")
+  @Option(name: .customLong("class"), parsing: .unconditional, help: "Choose examples of this class.")
   var className: String?
 
-  @Option(help: "So many examples are chosen.")
+  @Option(parsing: .unconditional, help: "How many examples are chosen.")
   var count = 4
 
-  @Option(help: "The temperatures at which the teacher is asked.")
+  @Option(parsing: .unconditional, help: "The temperatures at which the teacher is asked.")
   var temperatures = "1,2,4,8"
 
+  @OptionGroup var device: DeviceOption
   @OptionGroup var output: OutputOptions
 
   func run() throws {
@@ -39,27 +40,36 @@ struct ExplainCommand: ParsableCommand {
       examples: try examples.map { try NumberList.integers($0, option: "--examples") } ?? [], className: className,
       count: count)
     let result = try Explanation(
-      path, choice: choice, temperatures: try NumberList.numbers(temperatures, option: "--temperatures"))
+      path, choice: choice, temperatures: try NumberList.numbers(temperatures, option: "--temperatures"),
+      device: device.device)
     if output.json { try output.printJSON(result) } else { show(result, output.results) }
   }
 
   private func show(_ result: Explanation, _ terminal: Terminal) {
     let student = result.studentAccuracy.map { ", the student \(Quantity.percent($0))" } ?? ""
-    terminal.line(
+    terminal.sentences(
       "The teacher knows \(Quantity.percent(result.teacherAccuracy))\(student) of \(Quantity.integer(result.sampleCount)) "
         + "test examples of \(Terminal.plain(result.dataset)).")
     for example in result.examples {
       terminal.line()
       let label = example.label.map { ": \(Terminal.plain($0))" } ?? ""
       terminal.line(terminal.styled("Example \(example.number)\(label)", .bold))
-      for line in beside(TextPicture.lines(example.picture, terminal), opinions(example, terminal)) {
-        terminal.line(line)
+      let picture = TextPicture.lines(example.picture, terminal)
+      let pictureWidth = picture.map { TextWidth.of($0) }.max() ?? 0
+      let room = (terminal.columns() ?? 200) - 1
+      // Beside the picture, or below it where there is no room.
+      if pictureWidth > 0, pictureWidth + 45 <= room {
+        for line in beside(picture, opinions(example, terminal, room: room - pictureWidth - 5)) { terminal.line(line) }
+      } else {
+        for line in (pictureWidth < room ? picture : []) + opinions(example, terminal, room: room) {
+          terminal.line(line)
+        }
       }
     }
     let shown = result.similarities.first { $0.temperature == 4 } ?? result.similarities.last
     guard let shown else { return }
     terminal.line()
-    terminal.line(
+    terminal.sentences(
       terminal.styled("What the teacher finds alike, at temperature \(Quantity.plain(shown.temperature))", .bold))
     var table = TextTable([.init("class"), .init("most like it")])
     for kin in shown.classes {
@@ -70,15 +80,17 @@ struct ExplainCommand: ParsableCommand {
   }
 
   /// The opinions as lines: a head for each, and its classes with bars.
-  private func opinions(_ example: Explanation.Example, _ terminal: Terminal) -> [String] {
+  private func opinions(_ example: Explanation.Example, _ terminal: Terminal, room: Int) -> [String] {
     let names = example.opinions.flatMap { $0.shares.map { TextWidth.of(Terminal.plain($0.name)) } }
-    let width = min(20, names.max() ?? 0)
+    let width = min(20, max(4, room / 3), names.max() ?? 0)
+    // Two spaces before the name, two behind it, and a blank and the number behind the bar.
+    let barWidth = max(1, min(24, room - width - 12))
     return example.opinions.flatMap { opinion -> [String] in
       let head =
         opinion.model == "teacher" ? "teacher, T = \(Quantity.plain(opinion.temperature))" : opinion.model
       let rows = opinion.shares.prefix(3).map { share in
         let name = Paragraph.padded(TextWidth.shortened(Terminal.plain(share.name), to: width), to: width)
-        let bar = Paragraph.padded(TextPicture.bar(share.probability, width: 24, terminal), to: 24)
+        let bar = Paragraph.padded(TextPicture.bar(share.probability, width: barWidth, terminal), to: barWidth)
         let colour: Terminal.Style = share.name == example.label ? .green : .yellow
         return "  \(name)  \(terminal.styled(bar, colour)) \(Quantity.percent(share.probability, decimals: 1))"
       }

@@ -37,11 +37,11 @@ struct InspectCommand: ParsableCommand {
 
   private func show(_ model: Inspection.Model, isAlone: Bool, _ terminal: Terminal) {
     let options = model.specification.options.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
-    terminal.line(
+    terminal.sentences(
       terminal.styled("\(Terminal.plain(model.role)): \(model.specification.architecture)", .bold)
         + (options.isEmpty ? "" : ", \(options.joined(separator: ", "))"))
     let summary = model.summary
-    terminal.line(
+    terminal.sentences(
       "input \(sizes(model.specification.inputShape)), \(model.labels.count) classes, "
         + "\(Quantity.integer(summary.parameters)) parameters, \(Quantity.bytes(summary.bytes)), "
         + "\(Quantity.integer(summary.multiplyAdds)) multiply-adds for an input")
@@ -62,10 +62,10 @@ struct InspectCommand: ParsableCommand {
   }
 
   private func show(_ file: Inspection.File, _ terminal: Terminal) {
-    terminal.line(
+    terminal.sentences(
       terminal.styled(Terminal.plain(file.path), .bold) + ": \(file.tensors.count) tensors, "
         + "\(Quantity.integer(file.elements)) numbers, \(Quantity.bytes(file.bytes))")
-    for text in file.metadata { terminal.line(Terminal.plain(text)) }
+    for text in file.metadata { terminal.sentences(Terminal.plain(text)) }
     var table = TextTable([.init("tensor"), .init("type"), .init("shape"), .init("bytes", .right)])
     for row in file.tensors { table.add([row.name, row.dtype, sizes(row.shape), Quantity.integer(row.bytes)]) }
     terminal.write(table.text(for: terminal))
@@ -76,7 +76,7 @@ struct InspectCommand: ParsableCommand {
     let state =
       run.isInUse
       ? "at work" : run.isComplete ? "complete" : "not complete; go on with: distill resume \(Terminal.plain(run.path))"
-    terminal.line(
+    terminal.sentences(
       terminal.styled(Terminal.plain(run.name), .bold)
         + ": \(state); \(done) of \(run.trainings.count) trainings are done")
     for path in [run.report, run.metrics].compactMap({ $0 }) { terminal.line(Terminal.plain(path)) }

@@ -24,12 +24,15 @@ struct PredictCommand: ParsableCommand {
 
   @OptionGroup var data: DataOptions
 
-  @Option(help: "Instead of pictures: examples of the data set, by number, with commas between them.")
+  @Option(
+    parsing: .unconditional,
+    help: "Instead of pictures: examples of the data set, by number, with commas between them.")
   var examples: String?
 
-  @Option(help: "So many classes are named, the most probable first.")
+  @Option(parsing: .unconditional, help: "How many classes are named, the most probable first.")
   var top = 3
 
+  @OptionGroup var device: DeviceOption
   @OptionGroup var output: OutputOptions
 
   func run() throws {
@@ -42,8 +45,9 @@ struct PredictCommand: ParsableCommand {
     let result =
       try examples.map {
         try ModelPrediction(
-          model: model, on: data.choice, examples: NumberList.integers($0, option: "--examples"), top: top)
-      } ?? ModelPrediction(model: model, pictures: images, top: top)
+          model: model, on: data.choice, examples: NumberList.integers($0, option: "--examples"), top: top,
+          device: device.device)
+      } ?? ModelPrediction(model: model, pictures: images, top: top, device: device.device)
     if output.json { try output.printJSON(result) } else { show(result, output.results) }
     guard result.problems.isEmpty else {
       for problem in result.problems { Failure.say("error: \(problem)") }
@@ -63,7 +67,8 @@ struct PredictCommand: ParsableCommand {
         return "  (\(terminal.styled(text, isRight ? .green : .red)))"
       }
       terminal.line(
-        Paragraph.padded(Terminal.plain(item.source), to: width) + "  \(best)\(others)\(truth ?? "")")
+        Paragraph.padded(Terminal.plain(item.source), to: width) + "  "
+          + Paragraph.hanging("\(best)\(others)\(truth ?? "")", indent: width + 2, in: terminal))
     }
   }
 }

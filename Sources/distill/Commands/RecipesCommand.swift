@@ -36,7 +36,8 @@ struct RecipesCommand: ParsableCommand {
             + Paragraph.hanging(Terminal.plain(recipe.summary), indent: width, in: terminal))
       }
       if !output.quiet {
-        terminal.line("\nRead one: distill recipes show NAME. Start from it: distill recipes copy NAME")
+        terminal.line()
+        terminal.sentences("Read one: distill recipes show NAME. Start from it: distill recipes copy NAME")
       }
     }
   }
@@ -53,7 +54,7 @@ struct RecipesCommand: ParsableCommand {
       if output.json {
         try output.printJSON(["name": name, "text": text])
       } else {
-        print(text, terminator: text.hasSuffix("\n") ? "" : "\n")
+        StandardOutput.write(text.hasSuffix("\n") ? text : text + "\n")
       }
     }
   }
@@ -80,7 +81,7 @@ struct RecipesCommand: ParsableCommand {
       if output.json {
         try output.printJSON(["recipe": target])
       } else if !output.quiet {
-        print("Wrote \(target). Next: distill check \(target)")
+        output.results.sentences("Wrote \(Terminal.plain(target)). Next: distill check \(Terminal.plain(target))")
       }
     }
   }

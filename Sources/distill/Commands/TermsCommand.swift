@@ -57,8 +57,8 @@ struct TermsCommand: ParsableCommand {
       return
     }
     let terminal = output.results
-    terminal.line("\(terminal.styled(kind.name, .bold)): \(kind.meaning)")
-    terminal.line(kind.paper)
+    terminal.sentences("\(terminal.styled(kind.name, .bold)): \(kind.meaning)")
+    terminal.sentences(kind.paper)
     if !kind.needsTeacher { terminal.line("It needs no teacher.") }
     terminal.line("\n  terms:\n    - \(RecipeReference.example(of: kind))\n")
     let rows = RecipeReference.options(of: kind)

@@ -69,7 +69,8 @@ final class ProgressLine: Sendable {
       if let figures { state.figures = figures }
       guard isVisible, !state.isFinished else { return }
       let time = now()
-      guard time - state.lastDrawn >= 0.1 else { return }
+      // The end is always shown: what comes after it may take its time.
+      guard time - state.lastDrawn >= 0.1 || state.completed >= total else { return }
       draw(&state, at: time)
     }
   }
@@ -84,7 +85,7 @@ final class ProgressLine: Sendable {
   func note(_ text: String) {
     state.withLock { state in
       erase(&state)
-      terminal.line(text)
+      terminal.sentences(text)
       if isVisible, !state.isFinished, state.lastDrawn.isFinite { draw(&state, at: now()) }
     }
   }
@@ -95,7 +96,7 @@ final class ProgressLine: Sendable {
       guard !state.isFinished else { return }
       state.isFinished = true
       erase(&state)
-      if let text { terminal.line(text) }
+      if let text { terminal.sentences(text) }
     }
   }
 

@@ -14,7 +14,7 @@ struct Terminal: Sendable {
   var isQuiet: Bool
   /// How many columns a line has, asked anew each time, since people resize windows; `nil` where nothing limits it.
   var columns: @Sendable () -> Int?
-  /// Writes text as it is.
+  /// Writes text, in plain characters where others cannot be shown or would be in the way of other programs.
   var write: @Sendable (String) -> Void
 
   enum Style: Int, Sendable {
@@ -45,7 +45,14 @@ struct Terminal: Sendable {
     self.init(
       isTerminal: isTerminal, isQuiet: isQuiet, environment: environment,
       columns: { isTerminal ? Terminal.width(of: descriptor) ?? given ?? 80 : given },
-      write: { Terminal.write($0, to: descriptor) })
+      write: { text in
+        if descriptor == STDOUT_FILENO {
+          StandardOutput.write(text)
+        } else {
+          // Nobody who could be told of a failure here is left.
+          writeAll(Data(text.utf8), to: descriptor)
+        }
+      })
   }
 
   /// - Parameter isTerminal: whether a person looks at it, rather than a file or a pipe.
@@ -56,11 +63,16 @@ struct Terminal: Sendable {
     let isDumb = environment["TERM"] == "dumb"
     canRedraw = isTerminal && !isDumb
     usesColour = isTerminal && !isDumb && (environment["NO_COLOR"] ?? "").isEmpty
-    usesUnicode = !isDumb && Terminal.readsUnicode(environment)
+    // What is piped on is searched and cut by other programs, which a line or a space of another kind would mislead.
+    let usesUnicode = isTerminal && !isDumb && Terminal.readsUnicode(environment)
+    self.usesUnicode = usesUnicode
     self.isQuiet = isQuiet
     self.columns = columns
-    self.write = write
+    self.write = { text in write(usesUnicode ? text : Terminal.inPlainCharacters(text)) }
   }
+
+  /// Sentences, broken into lines of the terminal's width; nothing when quiet.
+  func sentences(_ text: String) { line(Paragraph.wrapped(text, in: self)) }
 
   /// A line of its own; nothing when quiet.
   func line(_ text: String = "") {
@@ -85,6 +97,17 @@ struct Terminal: Sendable {
     return result
   }
 
+  /// The text with ordinary characters for the signs that this program uses. Letters of other languages stay.
+  static func inPlainCharacters(_ text: String) -> String {
+    guard text.utf8.contains(where: { $0 > 127 }) else { return text }
+    return text.reduce(into: "") { result, character in result += signs[character] ?? String(character) }
+  }
+
+  private static let signs: [Character: String] = [
+    "\u{A0}": " ", "\u{202F}": " ", "\u{2009}": " ", "−": "-", "–": "-", "—": "-", "±": "+/-", "×": "x", "·": ".",
+    "…": "...", "µ": "u", "→": "->", "≥": ">=", "≤": "<=", "✓": "+", "✗": "x", "α": "alpha", "‖": "||",
+  ]
+
   // MARK: The system
 
   /// The first of these that is set decides, as in the C library; where none is, almost every terminal reads UTF-8.
@@ -101,18 +124,5 @@ struct Terminal: Sendable {
     var size = winsize()
     guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
     return Int(size.ws_col)
-  }
-
-  /// Writes everything, also where the system takes it in parts; a reader that went away is not our error.
-  private static func write(_ text: String, to descriptor: Int32) {
-    var bytes = Array(text.utf8)[...]
-    while !bytes.isEmpty {
-      let count = bytes.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
-      if count < 0 {
-        if errno == EINTR { continue }
-        return
-      }
-      bytes = bytes.dropFirst(count)
-    }
   }
 }

@@ -2,7 +2,7 @@ import DistillRecipes
 
 /// A table of aligned text: thin lines around it where the terminal can draw them, plain columns where not.
 ///
-/// A table that is wider than the terminal is turned on its side, if it fits then.
+/// A table that is wider than the terminal is turned on its side, if it fits then; otherwise each row becomes a list.
 struct TextTable: Sendable {
   enum Alignment: Sendable { case left, right }
 
@@ -49,9 +49,14 @@ struct TextTable: Sendable {
   /// The table as lines, each ended by a line break.
   func text(for terminal: Terminal) -> String {
     guard !columns.isEmpty else { return "" }
+    guard terminal.usesUnicode else { return inPlainCharacters().fitted(to: terminal) }
+    return fitted(to: terminal)
+  }
+
+  private func fitted(to terminal: Terminal) -> String {
     if let room = terminal.columns(), width(in: terminal) > room {
       let turned = turnedOnItsSide()
-      if turned.width(in: terminal) <= room { return turned.drawn(for: terminal) }
+      return turned.width(in: terminal) <= room ? turned.drawn(for: terminal) : listed(for: terminal)
     }
     return drawn(for: terminal)
   }
@@ -64,9 +69,30 @@ struct TextTable: Sendable {
     }
   }
 
-  private func width(in terminal: Terminal) -> Int {
+  func width(in terminal: Terminal) -> Int {
     terminal.usesUnicode
       ? widths.reduce(1) { $0 + $1 + 3 } : widths.reduce(0, +) + 2 * (columns.count - 1)
+  }
+
+  /// Before the widths are measured: some signs take more room in plain characters.
+  private func inPlainCharacters() -> TextTable {
+    var table = TextTable(columns.map { Column(Terminal.inPlainCharacters($0.title), $0.alignment) })
+    for row in rows { table.add(row.cells.map(Terminal.inPlainCharacters), isEmphasized: row.isEmphasized) }
+    table.rules = rules
+    return table
+  }
+
+  /// Each row as its first cell with the others below it, each behind its title.
+  private func listed(for terminal: Terminal) -> String {
+    let width = (columns.dropFirst().map { TextWidth.of($0.title) }.max() ?? 0) + 4
+    return rows.map { row in
+      let others = columns.indices.dropFirst().filter { !row.cells[$0].isEmpty }.map { column in
+        Paragraph.padded("  \(columns[column].title)", to: width)
+          + Paragraph.hanging(row.cells[column], indent: width, in: terminal) + "\n"
+      }
+      let head = Paragraph.wrapped(row.cells[0], in: terminal)
+      return (row.isEmphasized ? terminal.styled(head, .bold) : head) + "\n" + others.joined()
+    }.joined()
   }
 
   /// Rows become columns, headed by their first cells.
