@@ -2,7 +2,7 @@ import TorchNN
 
 /// All methods that recipes can name.
 public enum TermCatalog {
-  public static let kinds: [TermKind] = outputs + layers
+  public static let kinds: [TermKind] = outputs + layers + relations + transformers + regularizers
 
   private static let outputs: [TermKind] = [
     SoftTargets.kind,
@@ -14,6 +14,8 @@ public enum TermCatalog {
     ProbabilisticTransfer.kind,
     TeacherFree.kind,
     ClassWiseSelfDistillation.kind,
+    TopKSoftTargets.kind,
+    SampledSoftTargets.kind,
   ]
 
   private static let layers: [TermKind] = [
@@ -25,6 +27,32 @@ public enum TermCatalog {
     NeuronSelectivity.kind,
     VariationalInformation.kind,
     FeatureOverhaul.kind,
+    KnowledgeReview.kind,
+    ChannelCorrelation.kind,
+    SimpleRecipe.kind,
+    MaskedGeneration.kind,
+    ActivationStatistics.kind,
+  ]
+
+  private static let relations: [TermKind] = [
+    RelationalKnowledge.kind,
+    SimilarityPreserving.kind,
+    CorrelationCongruence.kind,
+    ContrastiveRepresentation.kind,
+  ]
+
+  private static let transformers: [TermKind] = [
+    HiddenStates.kind,
+    CosineHiddenStates.kind,
+    AttentionMaps.kind,
+    ValueRelations.kind,
+  ]
+
+  private static let regularizers: [TermKind] = [
+    L1Penalty.kind,
+    L2Penalty.kind,
+    GroupLasso.kind,
+    ActivationSparsity.kind,
   ]
 
   /// - Throws: `DistillationError` with near matches when there is no method of that name.
