@@ -61,7 +61,9 @@ import Torch
   }
 
   /// Student's t for 0.975, from the tables.
-  @Test(arguments: [(2, 12.7062), (3, 4.30265), (4, 3.18245), (5, 2.77645), (10, 2.26216), (31, 2.04227)])
+  @Test(
+    "Trap 17: over several seeds, the interval is Student's",
+    arguments: [(2, 12.7062), (3, 4.30265), (4, 3.18245), (5, 2.77645), (10, 2.26216), (31, 2.04227)])
   func intervalsAreStudents(count: Int, quantile: Double) throws {
     let values = (0..<count).map { Double($0 % 2) }
     let difference = PairedDifference(values)
@@ -71,7 +73,8 @@ import Torch
     assertClose(difference.mean - (try #require(difference.low)), half, relative: 1e-5)
   }
 
-  @Test func onePairHasNoInterval() {
+  @Test("Trap 17: one pair has no interval")
+  func onePairHasNoInterval() {
     let difference = PairedDifference([0.5])
     #expect(difference.mean == 0.5)
     #expect(difference.low == nil)

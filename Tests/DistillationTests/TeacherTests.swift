@@ -25,7 +25,8 @@ import TorchNN
     }
   }
 
-  @Test func theThreeAveragesAreThreeThings() throws {
+  @Test("Trap 14: the three averages are three things")
+  func theThreeAveragesAreThreeThings() throws {
     let members = try [Tensor([Float(4), 0, 0], shape: [1, 3]), Tensor([Float(0), 1, 0], shape: [1, 3])]
     func logits(_ average: EnsembleAverage) throws -> [Float] {
       try TeacherTrace(memberLogits: members, memberWeights: [0.5, 0.5], average: average).logits().floats()

@@ -10,7 +10,7 @@ import TorchOptim
 @Suite struct TrainerTests {
   /// Stops after `stop` steps, forgets everything but the file, and goes on: the student and the rounds are those of a
   /// training that was never interrupted, bit for bit.
-  @Test(arguments: [1, 4, 5, 9, 17, 29], [1, 2])
+  @Test("Trap 24: interrupted is uninterrupted", arguments: [1, 4, 5, 9, 17, 29], [1, 2])
   func interruptedIsUninterrupted(stop: Int, accumulation: Int) throws {
     try withTemporaryFolder { folder in
       var training = TinyTraining()
