@@ -19,31 +19,38 @@ let package = Package(
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
   ],
   targets: [
-    .target(
-      name: "CTorch",
-      exclude: ["bridge"],
-      cSettings: [.define("DISTILL_PACKAGE_DIRECTORY", to: "\"\(Context.packageDirectory)\"")]
-    ),
+    // Each target depends on targets above it only, and names every module that it imports.
     .systemLibrary(
       name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"]), .brew(["libpng"])]),
     .systemLibrary(
       name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"]), .brew(["jpeg-turbo"])]),
     .systemLibrary(
       name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+    .systemLibrary(
+      name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl"])]),
+    .target(
+      name: "CTorch",
+      exclude: ["bridge"],
+      cSettings: [.define("DISTILL_PACKAGE_DIRECTORY", to: "\"\(Context.packageDirectory)\"")]
+    ),
     .target(name: "Torch", dependencies: ["CTorch"]),
     .target(name: "TorchNN", dependencies: ["Torch"]),
     .target(name: "TorchOptim", dependencies: ["Torch", "TorchNN"]),
-    .systemLibrary(
-      name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl"])]),
     .target(name: "DistillData", dependencies: ["Torch", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"]),
     .target(name: "DistillModels", dependencies: ["Torch", "TorchNN"]),
     .target(name: "Distillation", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData"]),
     .target(
       name: "DistillRecipes",
-      dependencies: ["Distillation", "DistillModels", .product(name: "Yams", package: "Yams")]),
+      dependencies: [
+        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation",
+        .product(name: "Yams", package: "Yams"),
+      ]),
     .executableTarget(
       name: "distill",
-      dependencies: ["Torch", "DistillRecipes", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+      dependencies: [
+        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation", "DistillRecipes",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
     .executableTarget(
       name: "distill-bench",
       dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation"],
@@ -54,15 +61,17 @@ let package = Package(
     .testTarget(name: "TorchNNTests", dependencies: ["Torch", "TorchNN", "TestSupport"]),
     .testTarget(name: "TorchOptimTests", dependencies: ["Torch", "TorchNN", "TorchOptim"]),
     .testTarget(
-      name: "DistillationTests", dependencies: ["Distillation", "DistillData", "TorchNN", "TorchOptim", "TestSupport"]),
+      name: "DistillDataTests", dependencies: ["Torch", "DistillData", "CPNG", "CTurboJPEG", "CZlib"]),
     .testTarget(name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "DistillModels"]),
-    .testTarget(name: "DistillRecipesTests", dependencies: ["DistillRecipes", "DistillModels", "Distillation"]),
-    .testTarget(name: "distillTests", dependencies: ["distill", "DistillRecipes"]),
-    // They run the binary, which this dependency builds.
-    .testTarget(name: "DistillCommandTests", dependencies: [.target(name: "distill"), "DistillRecipes"]),
-    .testTarget(name: "DocumentationTests", dependencies: ["DistillRecipes", "distill", "distill-in-swift"]),
     .testTarget(
-      name: "DistillDataTests", dependencies: ["DistillData", "Torch", "CPNG", "CTurboJPEG", "CZlib"]),
+      name: "DistillationTests",
+      dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData", "Distillation", "TestSupport"]),
+    .testTarget(
+      name: "DistillRecipesTests", dependencies: ["Torch", "DistillModels", "Distillation", "DistillRecipes"]),
+    .testTarget(name: "distillTests", dependencies: ["DistillRecipes", "distill"]),
+    // They run the binary, which this dependency builds.
+    .testTarget(name: "DistillCommandTests", dependencies: ["DistillRecipes", "distill"]),
+    .testTarget(name: "DocumentationTests", dependencies: ["Torch", "DistillRecipes", "distill", "distill-in-swift"]),
   ],
   swiftLanguageModes: [.v6]
 )
