@@ -106,6 +106,16 @@ struct BadRecipeTests {
       name: "outputs that never come again", words: ["teacher.precompute", "data.views"],
       arguments: ["teacher.precompute=true", "data.augmentation=[{flip: 0.5}]"]),
     BadInput(
+      name: "a teacher for other pictures", words: ["teacher", "[3, 32, 32]", "[1, 8, 8]"],
+      prepare: describing { description in
+        var model = description["model"] as? [String: Any] ?? [:]
+        model["input_shape"] = [3, 32, 32]
+        description["model"] = model
+      }),
+  ]
+
+  static let classCounts: [BadInput] = [
+    BadInput(
       name: "a student for 12 classes of a teacher for 10", words: ["student", "12 classes", "10"],
       arguments: ["student={weights: twelve}"]
     ) { folder in
@@ -118,15 +128,12 @@ struct BadRecipeTests {
     BadInput(
       name: "a teacher for 12 classes of data with 10", words: ["teacher", "12 classes", "10"],
       prepare: describing(twelve)),
-    BadInput(
-      name: "a teacher for other pictures", words: ["teacher", "[3, 32, 32]", "[1, 8, 8]"],
-      prepare: describing { description in
-        var model = description["model"] as? [String: Any] ?? [:]
-        model["input_shape"] = [3, 32, 32]
-        description["model"] = model
-      }),
   ]
 
   @Test("Refused with one clear message by check and run, and nothing is lost", arguments: cases)
   func refused(input: BadInput) throws { try input.isRefused() }
+
+  @Test(
+    "Trap 21: other numbers of classes of teacher, student and data are refused before the run", arguments: classCounts)
+  func otherClassCountsAreRefused(input: BadInput) throws { try input.isRefused() }
 }

@@ -405,6 +405,23 @@ private let everything = """
     #expect(try again.resolved(setting: "few labels") == read.resolved(setting: "few labels"))
   }
 
+  @Test("Trap 23: settings compare temperatures, each in trainings of its own")
+  func temperaturesAreCompared() throws {
+    let temperatures = [1.0, 2, 8]
+    let settings = temperatures.map { "  - {name: T = \($0), set: {\"terms[0].soft_targets.temperature\": \($0)}}" }
+    let read = try Configuration.parse(
+      text: """
+        data: {dataset: digits}
+        teacher: {weights: teacher}
+        student: {model: {architecture: mlp, hidden: [8]}}
+        terms: [{soft_targets: {temperature: 4}}]
+        settings:
+        \(settings.joined(separator: "\n"))
+        """)
+    let found = try read.resolvedSettings().map { $0.configuration.terms.map(\.highestTemperature) }
+    #expect(found == temperatures.map { [$0] })
+  }
+
   @Test func anUnknownSettingIsNamed() throws {
     let read = try Configuration.parse(text: text)
     let error = try #require(throws: RecipeError.self) { try read.resolved(setting: "none") }
