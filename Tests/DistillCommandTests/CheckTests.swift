@@ -135,7 +135,7 @@ struct CheckTests {
     }
   }
 
-  @Test("Label smoothing of the teacher shows in its certainty")
+  @Test("Trap 22: label smoothing of the teacher shows in its certainty")
   func smoothing() throws {
     try withFolder { folder in
       try write(Sample.recipe, to: "\(folder)/recipe.yaml")
