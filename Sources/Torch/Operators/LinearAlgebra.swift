@@ -1,12 +1,19 @@
 extension Operator {
   fileprivate static let matmul = Operator("aten::matmul")
   fileprivate static let linear = Operator("distill::linear")
+  fileprivate static let symmetricEigenvectors = Operator("aten::linalg_eigh")
   fileprivate static let attention = Operator("aten::scaled_dot_product_attention")
 }
 
 extension Tensor {
   /// The matrix product, over the last two dimensions.
   public func matmul(_ other: Tensor) throws -> Tensor { try Dispatcher.call(.matmul, self, other) }
+
+  /// The eigenvalues of symmetric matrices `[..., C, C]`, in rising order, `[..., C]`, and their eigenvectors of length
+  /// one, the columns of `[..., C, C]`.
+  public func symmetricEigenvectors() throws -> (values: Tensor, vectors: Tensor) {
+    try Dispatcher.callTuple(.symmetricEigenvectors, self).pair("linalg_eigh")
+  }
 }
 
 /// x Wᵀ + b.

@@ -66,7 +66,7 @@ struct LayerTermCase {
 /// Checks a term's value, and its gradients by the student's activations and by the parameters of its own layers, against
 /// the reference.
 func checkLayerTerm(
-  _ fixture: Fixture, _ name: String, sourceLocation: SourceLocation = #_sourceLocation,
+  _ fixture: Fixture, _ name: String, relative: Double = 1e-4, sourceLocation: SourceLocation = #_sourceLocation,
   make: ([LayerPair]) throws -> any Term
 ) throws {
   let example = try LayerTermCase(fixture, name)
@@ -83,13 +83,13 @@ func checkLayerTerm(
     sourceLocation: sourceLocation)
   for index in example.students.indices {
     try assertClose(
-      example.gradient(index), fixture["\(name)/student-gradient/\(index)"], relative: 1e-4, absolute: 2e-6,
+      example.gradient(index), fixture["\(name)/student-gradient/\(index)"], relative: relative, absolute: 2e-6,
       "\(name) gradient by student \(index)", sourceLocation: sourceLocation)
   }
   for parameter in term.adapter?.namedParameters ?? [] {
     let gradient = try #require(parameter.tensor.gradient, "\(parameter.name)", sourceLocation: sourceLocation)
     try assertClose(
-      gradient, fixture["\(name)/adapter-gradient/\(parameter.name)"], relative: 1e-4, absolute: 2e-6,
+      gradient, fixture["\(name)/adapter-gradient/\(parameter.name)"], relative: relative, absolute: 2e-6,
       "\(name) gradient by \(parameter.name)", sourceLocation: sourceLocation)
   }
 }
