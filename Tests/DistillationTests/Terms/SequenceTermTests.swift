@@ -43,6 +43,31 @@ import TorchNN
     try assertClose(gradient, fixture["tokens/\(name)/gradient"], relative: 1e-4, absolute: 1e-6)
   }
 
+  /// Every method of the catalog that looks at outputs alone gives for sequences what it gives for their tokens.
+  @Test func everyTermOnOutputsSeesTokens() throws {
+    let sequences = try makeBatch(mask: fixture["tokens/mask"], labels: fixture["tokens/labels"])
+    let tokens = try #require(sequences.tokens)
+    var count = 0
+    for kind in TermCatalog.kinds where !kind.options.contains(where: \.isRequired) {
+      let terms = try (0..<2).map { _ in try kind.make() }
+      guard terms[0].studentTaps.isEmpty, terms[0].teacherTaps.isEmpty, !terms[0].needsParameters else { continue }
+      // Some look for a second example of a class and find none here.
+      guard terms[0].count(sequences.byToken) > 0 else { continue }
+      let (value, gradient) = try evaluate(terms[0], sequences)
+      let rows = try tokens.rows(fixture["tokens/student"]).to(.float32).copied().requireGradient()
+      let found = try Objective([Objective.Entry(terms[1])]).evaluate(
+        student: Trace(output: rows), teacher: TeacherTrace(logits: tokens.rows(fixture["tokens/teacher"])),
+        batch: sequences.byToken)
+      let alone = try #require(found)
+      try alone.total.backward()
+      #expect(value.parts[0].count == alone.parts[0].count, "\(kind.name)")
+      #expect(try value.total.item() == alone.total.item(), "\(kind.name)")
+      try assertClose(tokens.rows(gradient), #require(rows.gradient), relative: 1e-6, absolute: 1e-8, kind.name)
+      count += 1
+    }
+    #expect(count >= 3)
+  }
+
   /// What the logits are at tokens that do not count is of no consequence, not even if they are no numbers.
   @Test func tokensThatDoNotCountDoNot() throws {
     let batch = try makeBatch(mask: fixture["tokens/mask"], labels: fixture["tokens/labels"])
