@@ -78,7 +78,7 @@ struct BadDataTests {
     idxFiles("sizes beyond memory", images, idx([0x7fff_ffff, 0x7fff, 0x7fff], count: 64)),
     idxFiles(
       "labels beyond all reason", labels, Data([0, 0, 8, 1, 0, 0, 0, 40] + Array(repeating: 255, count: 40)),
-      words: ["teacher", "256"]),
+      words: [labels, "255"]),
     idxFiles(
       "one class only", labels, Data([0, 0, 8, 1, 0, 0, 0, 40] + Array(repeating: 0, count: 40)),
       words: ["idx", "1 class;"]),
@@ -112,7 +112,7 @@ struct BadDataTests {
     pictures("a test class that is unknown", "bird") {
       try write(try picture(side: 8, value: 1), to: "\($0)/test/bird/1.png")
     },
-    pictures("pictures of several sizes", size: "", "large.png", "8×8") {
+    pictures("pictures of several sizes", size: "", "large.png", "8x8") {
       try write(try picture(side: 16, value: 1), to: "\($0)/train/cat/large.png")
     },
     pictures("pictures of a kind that cannot be read", "x.gif") { try write("GIF89a", to: "\($0)/train/cat/x.gif") },

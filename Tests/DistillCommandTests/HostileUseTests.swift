@@ -206,6 +206,30 @@ struct HostileUseTests {
     }
   }
 
+  @Test("A loss that is not finite is told in words")
+  func loss() throws {
+    try Sample.withTeacher { folder in
+      let outcome = try Command.run(
+        ["run", "recipe.yaml", "seeds=[1]", "training.optimizer.learning_rate=1e30"], in: folder)
+      #expect(outcome.code == 1)
+      #expect(outcome.errors.contains("error: the loss is no longer a finite number"), "\(outcome.errors)")
+      #expect(!outcome.errors.contains("nan"))
+    }
+  }
+
+  @Test("A message names a recipe without steps back")
+  func stepsBack() throws {
+    try Sample.withTeacher { folder in
+      let outcome = try Command.run(
+        ["run", "recipe.yaml", "seeds=[1]", "data.validation=0", "output=r"], in: folder)
+      #expect(outcome.code == 0, "\(outcome.errors)")
+      let refusal = try Command.run(["evaluate", "r", "--split", "validation"], in: folder)
+      #expect(refusal.code == 2)
+      #expect(refusal.errors.contains("r/recipe.yaml holds out no examples"), "\(refusal.errors)")
+      #expect(!refusal.errors.contains(".."))
+    }
+  }
+
   @Test("--device stands for the recipe's key")
   func device() throws {
     try Sample.withTeacher { folder in

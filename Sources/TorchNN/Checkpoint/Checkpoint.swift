@@ -124,7 +124,7 @@ public struct Checkpoint {
       return "it is only a pointer to a file in Git LFS; fetch the file itself with 'git lfs pull'"
     }
     // The head of a safetensors file begins with its length, whose last bytes are zero.
-    if bytes.prefix(8).allSatisfy({ (32..<127).contains($0) || (9...13).contains($0) || $0 > 127 }) {
+    if bytes.prefix(8).allSatisfy({ (32..<127).contains($0) || (9...13).contains($0) }) {
       return "it is a text, not a safetensors file"
     }
     return nil

@@ -29,7 +29,8 @@ enum Paragraph {
     var lines: [String] = []
     var line = ""
     var width = 0
-    for word in text.split(separator: " ") {
+    // A number stays with its sign.
+    for word in text.replacing(" %", with: "\u{A0}%").split(separator: " ") {
       let next = visibleWidth(String(word))
       if !line.isEmpty, width + 1 + next > room {
         lines.append(line)

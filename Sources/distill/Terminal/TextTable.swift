@@ -87,8 +87,11 @@ struct TextTable: Sendable {
     let width = (columns.dropFirst().map { TextWidth.of($0.title) }.max() ?? 0) + 4
     return rows.map { row in
       let others = columns.indices.dropFirst().filter { !row.cells[$0].isEmpty }.map { column in
-        Paragraph.padded("  \(columns[column].title)", to: width)
-          + Paragraph.hanging(row.cells[column], indent: width, in: terminal) + "\n"
+        let (title, cell) = ("  \(columns[column].title)", row.cells[column])
+        let fits = width + TextWidth.of(cell) < terminal.columns() ?? .max
+        return fits
+          ? Paragraph.padded(title, to: width) + cell + "\n"
+          : Paragraph.wrapped(title, in: terminal) + Paragraph.hanging(cell, indent: width, in: terminal) + "\n"
       }
       let head = Paragraph.wrapped(row.cells[0], in: terminal)
       return (row.isEmphasized ? terminal.styled(head, .bold) : head) + "\n" + others.joined()
