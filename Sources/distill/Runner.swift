@@ -11,16 +11,18 @@ enum Runner {
       let data = try Experiment(configuration, folder: folder, observer: { printer.note($0) }).run()
       printer.end()
       if output.json {
-        FileHandle.standardOutput.write(try MetricsFile(data).encoded())
+        StandardOutput.write(try MetricsFile(data).encoded())
       } else {
-        print(ComparisonText(data).text(for: .standardOutput()))
-        print(
-          """
-
-          Report:   \(folder.report)   (open it in a browser)
-          Numbers:  \(folder.metrics)
-          Student:  \(folder.student)
-          """)
+        let terminal = output.results
+        terminal.line(ComparisonText(data).text(for: terminal))
+        terminal.line()
+        for (name, path, hint) in [
+          ("Report:", folder.report, "   (open it in a browser)"), ("Numbers:", folder.metrics, ""),
+          ("Student:", folder.student, ""),
+        ] {
+          let isTight = 10 + TextWidth.of(path + hint) >= terminal.columns() ?? .max
+          terminal.line(Paragraph.padded(name, to: 10) + Terminal.plain(path) + (isTight ? "" : hint))
+        }
       }
     } catch {
       printer.end()
@@ -42,7 +44,8 @@ enum Runner {
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         print(String(decoding: try encoder.encode(score), as: UTF8.self))
       } else {
-        print(String(format: "Teacher: %@, %.2f %% on the test split", score.path, score.accuracy * 100))
+        output.results.sentences(
+          "Teacher: \(Terminal.plain(score.path)), \(Quantity.percent(score.accuracy)) on the test split")
       }
     } catch {
       printer.end()

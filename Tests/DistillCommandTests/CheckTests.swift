@@ -41,7 +41,7 @@ struct CheckTests {
       #expect(full.errors.isEmpty)
       let lines = full.output.split(separator: "\n")
       #expect(lines.last == "No problems.")
-      #expect(lines.dropLast().allSatisfy { $0.hasPrefix("✓ ") })
+      #expect(lines.dropLast().allSatisfy { $0.hasPrefix("+ ") })
       let quiet = try Command.run(["check", "--quiet"], in: folder)
       #expect(quiet.code == 0)
       #expect(quiet.everything.isEmpty)

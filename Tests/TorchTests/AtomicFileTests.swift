@@ -106,7 +106,7 @@ struct AtomicFileTests {
     try #require(descriptor >= 0)
     defer { close(descriptor) }
     let error = try #require(throws: FileError.self) {
-      try AtomicFile.Output(descriptor: descriptor, path: "a", folder: ".").append([1, 2, 3])
+      try AtomicFile.Output(descriptor: descriptor, path: "a").append([1, 2, 3])
     }
     #expect(error.description == "cannot write a: the disk is full; free some space or choose another folder")
   }

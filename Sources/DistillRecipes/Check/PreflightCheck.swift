@@ -112,10 +112,11 @@ final class PreflightCheck {
     for member in configuration.teacher?.members ?? [] {
       let isTrained = configuration.teacher?.training != nil && configuration.teacher?.members.count == 1
       guard let weights = member.weights, !isTrained else { continue }
-      attempt("teacher") { _ = try Checkpoint.read(try ModelSource(weights).weights) }
+      attempt("teacher") { _ = try Checkpoint.readFinite(try ModelSource(weights).weights) }
     }
     if let weights = configuration.student.weights {
-      attempt("student") { _ = try Checkpoint.read(try ModelSource(weights).weights) }
+      attempt("student") { _ = try Checkpoint.readFinite(try ModelSource(weights).weights) }
+    for notice in train.notices + test.notices { warn("data", notice) }
     }
   }
 

@@ -143,6 +143,9 @@ extension Configuration.Data {
     let expected = "a fraction of at least 0 and below 0.5, or a number of examples"
     if let count = reader.node.intValue, count >= 0 { return count == 0 ? .fraction(0) : .count(count) }
     if let fraction = reader.node.numberValue, fraction >= 0, fraction < 0.5 { return .fraction(fraction) }
+    if map.value("path") != nil, dataset == "digits" {
+      map.report("path", "data.path has no effect: the digits come with the program", hint: "leave it out")
+    }
     reader.reportMismatch(expected)
     return nil
   }

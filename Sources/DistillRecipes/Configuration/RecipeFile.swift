@@ -1,4 +1,5 @@
 import Foundation
+import Torch
 
 /// Reading recipe files, and changing them by arguments.
 enum RecipeFile {
@@ -21,6 +22,7 @@ enum RecipeFile {
     guard let handle = FileHandle(forReadingAtPath: expanded) else {
       throw failure("the file cannot be opened for reading")
     }
+    guard !RegularFile.isOtherThanFile(expanded) else { throw failure("this \(RegularFile.refusal)") }
     defer { try? handle.close() }
     var bytes = Foundation.Data()
     do {

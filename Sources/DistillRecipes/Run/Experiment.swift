@@ -40,7 +40,7 @@ public final class Experiment: Sendable {
     let teacherTest = try teacher.map { teacher in
       observer(.stage("Testing the teacher"))
       return try materials.evaluationSet(materials.test, device: device, channelsLast: training.channelsLast)
-        .logits(of: try teacher.makeTeacher())
+        .logits(of: try teacher.makeTeacher()).finiteOutputs(of: teacher.name)
     }
     let runner = TrainingRunner(
       materials: materials, teacher: teacher, teacherTestLogits: teacherTest, device: device, folder: folder,
@@ -90,7 +90,8 @@ public final class Experiment: Sendable {
     let model = try saved.load().model
     try model.move(to: device)
     let test = try materials.evaluationSet(materials.test, device: device, channelsLast: false)
-    let accuracy = try Metrics(logits: test.logits(of: model), labels: test.labels).accuracy
+    let accuracy = try Metrics(logits: test.logits(of: model).finiteOutputs(of: saved.path), labels: test.labels)
+      .accuracy
     if target != nil {
       var entries = try Manifest.entries(configuration, materials: materials, teacherHashes: [], seconds: nil)
       entries.append(ReportData.ManifestEntry("weights hash", try SHA256.hex(ofFile: saved.weights)))

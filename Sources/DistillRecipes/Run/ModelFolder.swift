@@ -62,6 +62,9 @@ public struct ModelFolder: Sendable {
   public func description() throws -> Description {
     guard let data = FileManager.default.contents(atPath: configuration) else {
       throw RunError("there is no model in \(path): \(configuration) is missing")
+    guard !RegularFile.isOtherThanFile(configuration) else {
+      throw RunError("\(configuration) \(RegularFile.refusal)")
+    }
     }
     do {
       return try JSONDecoder().decode(Description.self, from: data)
@@ -76,7 +79,7 @@ public struct ModelFolder: Sendable {
   public func load() throws -> (model: any Layer, description: Description) {
     let description = try description()
     let model = try ModelZoo.make(description.model)
-    try model.load(try Checkpoint.read(weights))
+    try model.load(try Checkpoint.readFinite(weights))
     model.eval()
     return (model, description)
   }

@@ -1,5 +1,6 @@
 import DistillModels
 import Foundation
+import Torch
 
 /// Where a model's weights are, and what it is where a `config.json` says so.
 struct ModelSource {
@@ -13,9 +14,10 @@ struct ModelSource {
     let files = FileManager.default
     var isFolder: ObjCBool = false
     if let path, files.fileExists(atPath: path, isDirectory: &isFolder) {
-      let folder = ModelFolder(isFolder.boolValue ? path : (path as NSString).deletingLastPathComponent)
+      guard !RegularFile.isOtherThanFile(path) else { throw RunError("\(path) \(RegularFile.refusal)") }
+      let folder = ModelFolder(isFolder.boolValue ? path : FilePath.folder(of: path))
       weights = isFolder.boolValue ? folder.weights : path
-      if isFolder.boolValue || ((path as NSString).lastPathComponent == "model.safetensors" && folder.exists) {
+      if isFolder.boolValue || (FilePath.name(of: path) == "model.safetensors" && folder.exists) {
         specification = try folder.description().model
       }
     } else if let trained, trained.exists {

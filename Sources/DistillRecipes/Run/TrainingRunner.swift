@@ -54,7 +54,7 @@ struct TrainingRunner {
     guard outcome.reason != .interrupted else { throw RunError("interrupted", kind: .interrupted) }
 
     let test = try materials.evaluationSet(materials.test, device: device, channelsLast: job.training.channelsLast)
-    let logits = try test.logits(of: student)
+    let logits = try test.logits(of: student).finiteOutputs(of: "the student '\(job.name)'", kind: .failure)
     let metrics = try Metrics(logits: logits, labels: test.labels, teacherLogits: teacherTestLogits)
     try Checkpoint.write([NamedTensor(name: "logits", tensor: logits)], to: place.testLogits)
     let description = ModelFolder.Description(
@@ -107,7 +107,7 @@ struct TrainingRunner {
       try ModelZoo.make(specification)
     }
     if job.arm != .teacher, let weights = job.configuration.student.weights {
-      try student.load(try Checkpoint.read(try ModelSource(weights).weights))
+      try student.load(try Checkpoint.readFinite(try ModelSource(weights).weights))
     }
     try student.move(to: device)
     if job.training.channelsLast { try student.useChannelsLast() }

@@ -70,10 +70,15 @@ public struct Explanation: Encodable, Sendable {
   /// - Parameters:
   ///   - path: a run folder, or a recipe whose run is there, or whose teacher is
   ///   - temperatures: at which the teacher is asked
+  ///   - device: `cpu`, `cuda`, `cuda:1` or `mps`
   /// - Throws: `RunError` when there is no teacher yet, or no such example or class.
-  public init(_ path: String, choice: Choice = Choice(), temperatures: [Double] = [1, 2, 4, 8]) throws {
-    guard !temperatures.isEmpty, temperatures.allSatisfy({ $0 > 0 && $0.isFinite }) else {
-      throw RunError("temperatures are numbers above 0, such as --temperatures 1,2,4,8")
+  public init(
+    _ path: String, choice: Choice = Choice(), temperatures: [Double] = [1, 2, 4, 8],
+    device deviceName: String? = nil
+  ) throws {
+    let device = try Device(available: deviceName)
+    guard !temperatures.isEmpty, temperatures.allSatisfy({ (0.01...1000).contains($0) }) else {
+      throw RunError("temperatures are numbers from 0.01 to 1000, such as --temperatures 1,2,4,8")
     }
     guard choice.count >= 1 else { throw RunError("--count is a number from 1 on, not \(choice.count)") }
     let (configuration, folder) = try Self.find(path)
@@ -89,17 +94,17 @@ public struct Explanation: Encodable, Sendable {
     guard isTrained else {
       throw RunError("the teacher has no weights yet: train it with 'distill run' or 'distill train' first")
     }
-    let maker = try TeacherMaker(teacher, folder: folder, materials: materials, device: .cpu)
+    let maker = try TeacherMaker(teacher, folder: folder, materials: materials, device: device)
     let student = ModelFolder(folder.student).exists ? try NamedModel(folder.student) : nil
 
     // A sample says which classes are alike; the examples asked for are beside it.
     let sample = spread(Array(0..<materials.test.count), count: 2_000)
     let extra = wanted.filter { !sample.contains($0) }
-    let set = try EvaluationSet(materials.test, examples: sample + extra, normalization: materials.normalization)
-    let teacherLogits = try set.logits(of: try maker.makeTeacher())
+    let set = try EvaluationSet(
+      materials.test, examples: sample + extra, normalization: materials.normalization, device: device)
+    let teacherLogits = try set.logits(of: try maker.makeTeacher()).finiteOutputs(of: maker.name)
     let studentLogits = try student.map {
-      try EvaluationSet(materials.test, examples: sample + extra, normalization: $0.description.normalization)
-        .logits(of: $0.model)
+      try $0.logits(materials.test, sample + extra, on: device)
     }
     let says = try Predictions(teacherLogits)
     let answers = try studentLogits.map { try Predictions($0) }

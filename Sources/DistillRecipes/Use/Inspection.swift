@@ -74,7 +74,7 @@ public struct Inspection: Encodable, Sendable {
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
       throw RunError("\(path) does not exist: name a model folder, a run folder, a recipe or a safetensors file")
     }
-    let kind = (path as NSString).pathExtension.lowercased()
+    let kind = FilePath.kind(of: path).lowercased()
     if isFolder.boolValue {
       if ModelFolder(path).exists {
         models = [try Self.model(path, role: "model")]
@@ -87,11 +87,19 @@ public struct Inspection: Encodable, Sendable {
       } else {
         throw RunError("\(path) is no model folder (config.json is missing) and no run folder (recipe.yaml is missing)")
       }
-    } else if kind == "yaml" || kind == "yml" {
+    } else if kind == "yaml" || kind == "yml" || (kind != "safetensors" && Self.isText(path)) {
       models = try Self.models(of: try Configuration.load(path: path))
     } else {
       file = try Self.file(path)
     }
+  }
+
+  /// Whether a file begins as recipes do, and no file of weights does: with a line of letters.
+  private static func isText(_ path: String) -> Bool {
+    guard !RegularFile.isOtherThanFile(path), let file = FileHandle(forReadingAtPath: path) else { return false }
+    defer { try? file.close() }
+    guard let head = try? file.read(upToCount: 64), head.count >= 8 else { return false }
+    return head.allSatisfy { $0 >= 32 || (9...13).contains($0) }
   }
 
   private static func model(_ path: String, role: String) throws -> Model {

@@ -41,9 +41,20 @@ struct RunCommand: ParsableCommand {
 
 struct ResumeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
+  // Taken only to say that there are none.
+  @Argument(help: .hidden)
+  var overrides: [String] = []
+
     commandName: "resume",
     abstract: "Go on with a run that was interrupted.",
     discussion: "The run gives what it would have given without the interruption. What is done is not done again.")
+    if let first = overrides.first {
+      throw RunError(
+        first.contains("=")
+          ? "a run goes on as it began, so that changes such as '\(first)' do not apply to it: leave them out, or start "
+            + "another run with 'distill run RECIPE \(overrides.joined(separator: " ")) --output FOLDER'"
+          : "one run is resumed at a time: '\(first)' is one too many")
+    }
 
   @Argument(help: "The run folder.", completion: .directory)
   var folder: String
