@@ -86,7 +86,8 @@ enum ReportSample {
         curve: curve(to: accuracy, seed: index, isDistilled: isDistilled))
     }
     return ReportData.Arm(
-      name: name, seeds: seeds, gain: gain, classScores: classScores(confusion), confusion: confusion,
+      isDistilled ? .distilled : .alone, name: name, seeds: seeds, gain: gain, classScores: classScores(confusion),
+      confusion: confusion,
       reliability: reliability(overconfidence: isDistilled ? 0.05 : 0.2, count: 10_000 * accuracies.count))
   }
 

@@ -134,12 +134,12 @@ struct ReportTests {
     ]
     data.settings = [
       ReportData.Setting(name: "none", student: student, arms: []),
-      ReportData.Setting(name: "seedless", student: student, arms: [ReportData.Arm(name: "alone", seeds: [])]),
+      ReportData.Setting(name: "seedless", student: student, arms: [ReportData.Arm(.alone, name: "alone", seeds: [])]),
       ReportData.Setting(
         name: "one class", student: student,
-        arms: ["alone", "distilled"].map {
+        arms: [ReportData.Arm.Kind.alone, .distilled].map {
           ReportData.Arm(
-            name: $0,
+            $0, name: $0.rawValue,
             seeds: [
               ReportData.SeedResult(
                 seed: 1, scores: ReportData.Scores(accuracy: 1),
@@ -245,6 +245,15 @@ struct ReportTests {
     setting.arms.removeFirst()
     #expect(Verdict(setting).kind == .notCompared && Verdict(setting).gain == nil)
     #expect(Verdict(setting).sentence.hasPrefix("Nothing was compared"))
+    var data = ReportSample.data
+    data.settings = [setting]
+    let metrics = MetricsFile(data)
+    #expect(metrics.alone == nil && metrics.gain == nil)
+    #expect(metrics.distilled?.scores.accuracy == setting.arms[0].accuracy?.mean)
+    #expect(setting.tone(0) == .distilled)
+    let row = ComparisonTable(setting, teacher: nil).rows[0]
+    #expect(row.isPrimary && row.cells[2] == Quantity.gain(nil))
+    #expect(GainsSection(data: data).markup() == nil)
   }
 
   @Test("The comparison has the teacher, each arm, and the figures of the right model")

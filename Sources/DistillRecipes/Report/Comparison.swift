@@ -30,16 +30,15 @@ public struct ComparisonTable: Sendable {
             + ["", Quantity.percent(scores.calibrationError)],
           arm: nil, isPrimary: false))
     }
-    let primary = setting.primary?.name
     for (index, arm) in setting.arms.enumerated() {
-      let gain = index == 0 ? "" : Quantity.gain(arm.gain ?? setting.difference(of: arm))
+      let gain = arm.kind == .alone ? "" : Quantity.gain(setting.gain(of: arm))
       rows.append(
         Row(
           cells: [arm.name, Quantity.percent(arm.accuracy), gain] + Self.cells(setting.student) + [
             Quantity.percent(arm.spread(\.agreement)?.mean, decimals: 1),
             Quantity.percent(arm.spread(\.calibrationError)?.mean),
           ],
-          arm: index, isPrimary: index > 0 && arm.name == primary))
+          arm: index, isPrimary: index == setting.primaryIndex))
     }
   }
 
@@ -53,7 +52,7 @@ public struct ComparisonTable: Sendable {
   private static let allColumns = [
     column("Model", isNumeric: false, "The teacher, and the same student trained in different ways"),
     column("Accuracy", "On the test split: mean ± standard deviation over the seeds"),
-    column("Gain", "Percentage points over the first student, with the 95 % paired interval"),
+    column("Gain", "Percentage points over the student alone, with the 95 % paired interval"),
     column("Parameters", "Trained numbers in the model"),
     column("Size", "Bytes of parameters and buffers"),
     column("Mult-adds", "Multiplications, each with its addition, for one image"),
@@ -69,8 +68,13 @@ public struct ComparisonTable: Sendable {
 }
 
 extension ReportData.Setting {
+  /// The gain of an arm over the student alone; nil where nothing was compared.
+  func gain(of arm: ReportData.Arm) -> ReportData.Interval? {
+    baseline == nil || arm.kind == .alone ? nil : arm.gain ?? difference(of: arm)
+  }
+
   /// The plain difference of the means, without an interval: what is left to say of a single seed.
-  func difference(of arm: ReportData.Arm) -> ReportData.Interval? {
+  private func difference(of arm: ReportData.Arm) -> ReportData.Interval? {
     guard let baseline = baseline?.accuracy, let accuracy = arm.accuracy else { return nil }
     return ReportData.Interval(mean: accuracy.mean - baseline.mean, low: .nan, high: .nan)
   }

@@ -20,7 +20,7 @@ import Foundation
 /// ```
 ///
 /// All shares are fractions, times are seconds, `nll` and `kl` are in nats. `alone`, `distilled` and `gain` are those of
-/// the first setting, whose name is in `setting`. A value that was not measured, or is not finite, is absent or null.
+/// the first setting, whose name is in `setting`; `alone` and `gain` are absent where nothing was compared. A value that was not measured, or is not finite, is absent or null.
 public struct MetricsFile: Codable, Sendable, Hashable {
   /// One model's results; means over the seeds where there are several.
   public struct Scores: Codable, Sendable, Hashable {
@@ -187,18 +187,9 @@ extension MetricsFile {
   }
 
   /// The file's contents: indented, keys sorted.
-  public func encoded() throws -> Data {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    encoder.dateEncodingStrategy = .iso8601
-    return try encoder.encode(self) + Data("\n".utf8)
-  }
+  public func encoded() throws -> Data { try ResultJSON.pretty(self) }
 
-  public init(decoding data: Data) throws {
-    let decoder = JSONDecoder()
-    decoder.dateDecodingStrategy = .iso8601
-    self = try decoder.decode(MetricsFile.self, from: data)
-  }
+  public init(decoding data: Data) throws { self = try ResultJSON.decode(data) }
 }
 
 extension MetricsFile.Scores {

@@ -140,7 +140,7 @@ extension ReportData {
     /// What may be concluded, in one sentence.
     public var conclusion: String
     public var student: Figures
-    /// The first is the one that the others are compared with: the student alone.
+    /// The student alone, where the run compares, and the students that were taught.
     public var arms: [Arm]
 
     public init(name: String, description: String = "", conclusion: String = "", student: Figures, arms: [Arm]) {
@@ -151,21 +151,30 @@ extension ReportData {
       self.arms = arms
     }
 
-    /// The student that the gains are measured against.
-    public var baseline: Arm? { arms.first }
-    /// The arm that the setting is about: the one called "distilled", or else the second.
-    public var primary: Arm? {
-      arms.dropFirst().first { $0.name.lowercased() == "distilled" } ?? arms.dropFirst().first
-    }
-    public var gain: Interval? { primary?.gain }
+    /// The student that the gains are measured against; nil where nothing was compared.
+    public var baseline: Arm? { arms.first { $0.kind == .alone } }
+    /// The arm that the setting is about: the first of the distilled ones.
+    public var primary: Arm? { primaryIndex.map { arms[$0] } }
+    /// Its place in `arms`.
+    var primaryIndex: Int? { arms.firstIndex { $0.kind == .distilled } }
+    public var gain: Interval? { baseline == nil ? nil : primary?.gain }
   }
 
   /// One way of training the student, with several seeds.
   public struct Arm: Codable, Sendable {
+    /// What the student learned from.
+    public enum Kind: String, Codable, Sendable, Hashable {
+      /// The labels alone: what the others are compared with.
+      case alone
+      /// A teacher.
+      case distilled
+    }
+
+    public var kind: Kind
     /// "alone", "distilled", or the name of a variant.
     public var name: String
     public var seeds: [SeedResult]
-    /// The paired gain in accuracy over the first arm, with its 95 % interval; `nil` for the first arm.
+    /// The paired gain in accuracy over the student alone, with its 95 % interval; `nil` for the student alone.
     public var gain: Interval?
     /// Scores of each class, averaged over the seeds.
     public var classScores: [Metrics.ClassScore]
@@ -175,9 +184,10 @@ extension ReportData {
     public var reliability: [Metrics.ReliabilityBin]
 
     public init(
-      name: String, seeds: [SeedResult], gain: Interval? = nil, classScores: [Metrics.ClassScore] = [],
+      _ kind: Kind, name: String, seeds: [SeedResult], gain: Interval? = nil, classScores: [Metrics.ClassScore] = [],
       confusion: [[Int]] = [], reliability: [Metrics.ReliabilityBin] = []
     ) {
+      self.kind = kind
       self.name = name
       self.seeds = seeds
       self.gain = gain
@@ -344,20 +354,7 @@ extension ReportData {
 
 extension ReportData {
   /// The data as JSON, from which the page can be made again.
-  public func encoded() throws -> Data {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    encoder.dateEncodingStrategy = .iso8601
-    encoder.nonConformingFloatEncodingStrategy = .convertToString(
-      positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
-    return try encoder.encode(self)
-  }
+  public func encoded() throws -> Data { try ResultJSON.line(self) }
 
-  public init(decoding data: Data) throws {
-    let decoder = JSONDecoder()
-    decoder.dateDecodingStrategy = .iso8601
-    decoder.nonConformingFloatDecodingStrategy = .convertFromString(
-      positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
-    self = try decoder.decode(ReportData.self, from: data)
-  }
+  public init(decoding data: Data) throws { self = try ResultJSON.decode(data) }
 }

@@ -43,7 +43,7 @@ public struct Verdict: Sendable, Hashable {
   public init(_ setting: ReportData.Setting?) {
     let primary = setting?.primary
     seedCount = primary?.seeds.count ?? 0
-    let interval = primary.flatMap { $0.gain ?? setting?.difference(of: $0) }
+    let interval = primary.flatMap { setting?.gain(of: $0) }
     gain = interval.flatMap { $0.mean.isFinite ? $0 : nil }
     kind =
       if let gain {

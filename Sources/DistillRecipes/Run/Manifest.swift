@@ -31,11 +31,7 @@ enum Manifest {
     return entries
   }
 
-  static func encode(_ entries: [ReportData.ManifestEntry]) throws -> Data {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .withoutEscapingSlashes, .sortedKeys]
-    return try encoder.encode(entries) + Data("\n".utf8)
-  }
+  static func encode(_ entries: [ReportData.ManifestEntry]) throws -> Data { try ResultJSON.pretty(entries) }
 
   /// The processor, as far as the system names it.
   private static var machine: String {

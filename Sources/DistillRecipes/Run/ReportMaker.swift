@@ -105,7 +105,8 @@ struct ReportMaker {
         precision: mean(\.precision), recall: mean(\.recall), f1: mean(\.f1), count: scores.first?.count ?? 0)
     }
     return ReportData.Arm(
-      name: arm.rawValue, seeds: seeds, classScores: classScores, confusion: confusion,
+      arm == .alone ? .alone : .distilled, name: arm.rawValue, seeds: seeds, classScores: classScores,
+      confusion: confusion,
       reliability: Metrics.pooled(metrics))
   }
 

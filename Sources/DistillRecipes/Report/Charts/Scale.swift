@@ -78,12 +78,12 @@ enum Tone: String, Sendable {
 }
 
 extension ReportData.Setting {
-  /// The first arm and the arm that the setting is about have colours of their own.
+  /// The student alone and the arm that the setting is about have colours of their own.
   func tone(_ index: Int) -> Tone {
-    if index == 0 { return .alone }
-    let primary = arms.indices.dropFirst().first { arms[$0].name.lowercased() == "distilled" } ?? 1
-    if index == primary { return .distilled }
+    let own = [arms.firstIndex { $0.kind == .alone }, primaryIndex]
+    if index == own[0] { return .alone }
+    if index == own[1] { return .distilled }
     let others: [Tone] = [.third, .fourth, .fifth]
-    return others[(index < primary ? index - 1 : index - 2) % others.count]
+    return others[arms.indices.filter { $0 < index && !own.contains($0) }.count % others.count]
   }
 }

@@ -99,8 +99,8 @@ struct GainsSection {
 
   func markup() -> Markup? {
     let rows = data.settings.flatMap { setting in
-      setting.arms.enumerated().dropFirst().compactMap { index, arm -> IntervalPlot.Row? in
-        guard let interval = arm.gain ?? setting.difference(of: arm) else { return nil }
+      setting.arms.enumerated().compactMap { index, arm -> IntervalPlot.Row? in
+        guard let interval = setting.gain(of: arm) else { return nil }
         let against = setting.baseline.map { "\(arm.name) against \($0.name)" } ?? arm.name
         return IntervalPlot.Row(name: setting.name, detail: against, tone: setting.tone(index), interval: interval)
       }
