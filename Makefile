@@ -37,7 +37,7 @@ bench: build
 teacher: build
 	@scripts/datasets fashion-mnist
 	@echo "==> Training the teacher of the demo"
-	@.build/release/distill train Recipes/teacher-fashion-mnist.yaml --save-to Models/fashion-mnist-resnet9 --half
+	@.build/release/distill train Recipes/teacher-fashion-mnist.yaml --save-to Models/fashion-mnist-resnet9 --half --force
 
 fixtures:
 	@scripts/fixtures/run

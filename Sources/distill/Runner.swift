@@ -4,11 +4,13 @@ import Torch
 
 /// Does a run and tells the person at the terminal about it.
 enum Runner {
-  static func run(_ configuration: Configuration, _ folder: RunFolder, _ output: OutputOptions) throws {
+  static func run(
+    _ configuration: Configuration, _ folder: RunFolder, _ output: OutputOptions, _ manner: Experiment.Start
+  ) throws {
     let printer = RunPrinter(isQuiet: output.quiet || output.json)
     start(configuration, printer)
     do {
-      let data = try Experiment(configuration, folder: folder, observer: { printer.note($0) }).run()
+      let data = try Experiment(configuration, folder: folder, observer: { printer.note($0) }).run(manner)
       printer.end()
       if output.json {
         StandardOutput.write(try MetricsFile(data).encoded())
@@ -31,18 +33,17 @@ enum Runner {
   }
 
   static func train(
-    _ configuration: Configuration, _ folder: RunFolder, _ output: OutputOptions, saveTo target: String?, dtype: DType?
+    _ configuration: Configuration, _ folder: RunFolder, _ output: OutputOptions, saveTo target: String?, dtype: DType?,
+    force: Bool
   ) throws {
     let printer = RunPrinter(isQuiet: output.quiet || output.json)
     start(configuration, printer)
     do {
       let score = try Experiment(configuration, folder: folder, observer: { printer.note($0) })
-        .trainTeacher(saveTo: target.map(ModelFolder.init), dtype: dtype)
+        .trainTeacher(saveTo: target.map(ModelFolder.init), dtype: dtype, replacing: force)
       printer.end()
       if output.json {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        print(String(decoding: try encoder.encode(score), as: UTF8.self))
+        try output.printJSON(score)
       } else {
         output.results.sentences(
           "Teacher: \(Terminal.plain(score.path)), \(Quantity.percent(score.accuracy)) on the test split")
@@ -59,8 +60,12 @@ enum Runner {
     for warning in configuration.warnings { printer.note(.notice("\(warning)")) }
   }
 
-  /// An interruption says how to go on.
+  /// An interruption, and a full disk, say how to go on.
   private static func hint(_ error: any Error, _ folder: RunFolder) -> any Error {
+    if let error = error as? FileError, error.isDiskFull, folder.exists {
+      return RunError(
+        "\(error). What was done is kept; with room again, go on with: distill resume \(folder.path)", kind: .failure)
+    }
     guard let error = error as? RunError, error.kind == .interrupted else { return error }
     return RunError(
       "interrupted; everything so far is saved. Go on with: distill resume \(folder.path)", kind: .interrupted)

@@ -36,6 +36,17 @@ struct RunTests {
         ], in: folder)
       #expect(train.code == 0, "\(train.everything)")
       #expect(try train.object()["path"] is String)
+      // A model that is somewhere already is only replaced when that is wanted.
+      let save = ["train", "--output", "c2", "--save-to", "teacher", "--json"]
+      let how = ["teacher={model: {architecture: mlp, hidden: [8]}, training: {epochs: 1}}"]
+      let before = try contents(of: "\(folder)/teacher")
+      let refused = try Command.run(save + how, in: folder)
+      #expect(refused.code == 2 && refused.errors.contains("--force"), "\(refused.everything)")
+      #expect(try contents(of: "\(folder)/teacher") == before)
+      #expect(try Command.run(save + how + ["--force"], in: folder).code == 0)
+      #expect(try contents(of: "\(folder)/teacher") != before)
+      let done = try Command.run(["train", "--output", "a"] + how, in: folder)
+      #expect(done.code == 2 && done.errors.contains("is done"))
     }
   }
 
@@ -123,7 +134,55 @@ struct RunTests {
     }
   }
 
+  @Test("A run is gone on with from any folder; an altered recipe says what it costs")
+  func fromAnotherFolder() throws {
+    try Sample.withTeacher { folder in
+      #expect(try Command.run(["run", "--output", "r"], in: folder).code == 0)
+      try withFolder { other in
+        let same = try Command.run(["resume", "\(folder)/r"], in: other)
+        #expect(same.code == 0, "\(same.everything)")
+        #expect(!same.errors.contains("done anew"))
+        #expect(try contents(of: other).isEmpty)
+      }
+      let recipe = String(decoding: try read("\(folder)/r/recipe.yaml"), as: UTF8.self)
+      #expect(recipe.contains("weights: \(folder)/teacher"))
+      try write(
+        recipe.replacingOccurrences(of: "temperature: 4", with: "temperature: 3"), to: "\(folder)/r/recipe.yaml")
+      let altered = try Command.run(["resume", "r"], in: folder)
+      #expect(altered.code == 0)
+      #expect(altered.errors.contains("terms changed"))
+      #expect(altered.errors.contains("2 of 4 trainings are done anew"))
+    }
+  }
+
+  @Test("A folder with files of one's own is refused by all commands, and nothing in it changes")
+  func foreignFolder() throws {
+    try Sample.withTeacher { folder in
+      let before = try contents(of: folder)
+      for arguments in [
+        ["run", "-o", "."], ["run", "-o", ".", "--overwrite"], ["check", "-o", "."], ["resume", "."],
+        ["run", "-o", "teacher"], ["run", "-o", ""], ["check", "-o", ""], ["run", "name=../x"],
+        ["train", "-o", ".", "teacher.training={epochs: 1}", "teacher.model={architecture: mlp}"],
+      ] {
+        let outcome = try Command.run(arguments, in: folder)
+        #expect(outcome.code == 2, "\(arguments): \(outcome.everything)")
+        #expect(try contents(of: folder) == before, "\(arguments)")
+      }
+    }
+  }
+
   #if os(Linux)
+  @Test("A place that the system keeps for itself is refused by all commands", arguments: ["run", "check", "train"])
+  func placesOfTheSystem(command: String) throws {
+    try Sample.withTeacher { folder in
+      let training = ["teacher={model: {architecture: mlp, hidden: [8]}, training: {epochs: 1}}"]
+      let outcome = try Command.run([command, "-o", "/proc/x"] + (command == "train" ? training : []), in: folder)
+      #expect(outcome.code == 2, "\(outcome.everything)")
+      #expect(outcome.everything.contains("/proc"))
+      #expect(!outcome.everything.contains("could") && !outcome.everything.contains("NSCocoa"))
+    }
+  }
+
   @Test("A full disk ends the run with 1, says so, and what was there stays", .enabled(if: getuid() == 0))
   func fullDisk() throws {
     try Sample.withTeacher { folder in
@@ -148,6 +207,7 @@ struct RunTests {
       #expect(outcome.code == 1, "\(outcome.everything)")
       #expect(outcome.errors.contains("disk is full"))
       #expect(outcome.errors.contains("disk/run"))
+      #expect(outcome.errors.contains("distill resume disk/run"))
       #expect(try read("\(folder)/disk/mine").count == 40_000)
       // With room again, it goes on.
       try FileManager.default.removeItem(atPath: "\(folder)/disk/mine")

@@ -64,25 +64,12 @@ final class PreflightCheck {
   }
 
   private func checkFolder() {
-    var place = (folder.path as NSString).expandingTildeInPath
-    let files = FileManager.default
-    var isFolder: ObjCBool = false
+    guard attempt("run folder", { try folder.checkPlace() }) != nil else { return }
     if folder.exists {
       warn(
         "run folder",
         "\(folder.path) holds a run already. 'distill resume \(folder.path)' goes on with it, "
           + "'distill run ... --overwrite' starts anew")
-      return
-    }
-    while !files.fileExists(atPath: place, isDirectory: &isFolder) {
-      let parent = (place as NSString).deletingLastPathComponent
-      place = parent.isEmpty ? "." : parent
-    }
-    if !isFolder.boolValue {
-      problem("run folder", "\(folder.path) cannot be made: \(place) is a file. Name another folder with output=...")
-    } else if !files.isWritableFile(atPath: place) {
-      problem(
-        "run folder", "\(folder.path) cannot be made: no permission to write in \(place). Name another: output=...")
     } else {
       good("run folder", folder.path)
     }
@@ -116,7 +103,6 @@ final class PreflightCheck {
     }
     if let weights = configuration.student.weights {
       attempt("student") { _ = try Checkpoint.readFinite(try ModelSource(weights).weights) }
-    for notice in train.notices + test.notices { warn("data", notice) }
     }
   }
 
@@ -130,6 +116,7 @@ final class PreflightCheck {
       "\(train.name): \(Quantity.integer(split.train.count)) examples to train on, "
         + "\(Quantity.integer(split.validation.count)) to choose by, \(Quantity.integer(test.count)) to test on; "
         + "inputs \(shape), \(train.classCount) classes")
+    for notice in train.notices + test.notices { warn("data", notice) }
     if test.exampleShape != train.exampleShape {
       problem("data", "the test examples have the shape \(test.exampleShape), those to train on \(train.exampleShape)")
     }

@@ -13,6 +13,11 @@ extension Configuration {
     threads = map.int("threads", .from(1, to: 1024))
     parallel = map.int("parallel", .from(1, to: 256)) ?? 1
     output = map.path("output")
+    if output == nil, let problem = Self.problem(asFolder: name) {
+      map.reportValue(
+        "name", "the name \(RecipeNode.text(name).shown) is also that of the run folder, and \(problem)",
+        hint: "take a name without, or say where the run goes: output: runs/...")
+    }
     compare = map.flag("compare") ?? true
     data = Data(map.section("data", hint: "write 'data: {dataset: digits}'"))
     let isValidated = !data.validation.isNone
@@ -49,7 +54,17 @@ extension Configuration {
   private static func name(fromFile path: String) -> String {
     let last = path.split(separator: "/").last ?? "recipe"
     let stem = last.hasSuffix(".yaml") ? last.dropLast(5) : last.hasSuffix(".yml") ? last.dropLast(4) : last
-    return stem.isEmpty ? "recipe" : String(stem)
+    return stem.isEmpty || problem(asFolder: String(stem)) != nil ? "recipe" : String(stem)
+  }
+
+  /// Why a text cannot be the name of a folder.
+  private static func problem(asFolder name: String) -> String? {
+    if name == "." || name == ".." { return "'\(name)' is a folder that is there already" }
+    if name.contains("/") { return "it has a / in it" }
+    if name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) {
+      return "it has control characters in it"
+    }
+    return nil
   }
 
   private static func readSeeds(_ map: RecipeMap) -> [Int] {
@@ -128,6 +143,9 @@ extension Configuration.Data {
         "dataset", "data.path is missing: the dataset '\(dataset)' has files of your own",
         hint: "name the folder; in it there must be \(layout)")
     }
+    if map.value("path") != nil, dataset == "digits" {
+      map.report("path", "data.path has no effect: the digits come with the program", hint: "leave it out")
+    }
     for (key, kind) in [("image_size", "folder"), ("channels", "folder"), ("label_column", "csv")]
     where map.value(key) != nil && dataset != kind {
       map.report(key, "data.\(key) is for the dataset '\(kind)', not '\(dataset)'", hint: "leave it out")
@@ -143,9 +161,6 @@ extension Configuration.Data {
     let expected = "a fraction of at least 0 and below 0.5, or a number of examples"
     if let count = reader.node.intValue, count >= 0 { return count == 0 ? .fraction(0) : .count(count) }
     if let fraction = reader.node.numberValue, fraction >= 0, fraction < 0.5 { return .fraction(fraction) }
-    if map.value("path") != nil, dataset == "digits" {
-      map.report("path", "data.path has no effect: the digits come with the program", hint: "leave it out")
-    }
     reader.reportMismatch(expected)
     return nil
   }

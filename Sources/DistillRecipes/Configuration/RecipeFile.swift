@@ -16,13 +16,16 @@ enum RecipeFile {
     let expanded = expandingHome(path)
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: expanded, isDirectory: &isFolder) else {
-      throw failure("there is no such file", hint: "'distill init' writes a recipe to start from")
+      throw failure(
+        "there is no such file",
+        hint: (path.hasPrefix("/") ? "" : "it was looked for in \(FileManager.default.currentDirectoryPath); ")
+          + "'distill init' writes a recipe to start from")
     }
     guard !isFolder.boolValue else { throw failure("this is a folder, not a recipe") }
+    guard !RegularFile.isOtherThanFile(expanded) else { throw failure("this \(RegularFile.refusal)") }
     guard let handle = FileHandle(forReadingAtPath: expanded) else {
       throw failure("the file cannot be opened for reading")
     }
-    guard !RegularFile.isOtherThanFile(expanded) else { throw failure("this \(RegularFile.refusal)") }
     defer { try? handle.close() }
     var bytes = Foundation.Data()
     do {
@@ -32,7 +35,7 @@ enum RecipeFile {
         bytes += more
       }
     } catch {
-      throw failure("the file cannot be read: \(error.localizedDescription)")
+      throw failure("the file cannot be read: \(reason(error))")
     }
     guard bytes.count <= RecipeNode.largestRecipe else {
       throw failure("the recipe is larger than 1 MB", hint: "is this the right file?")

@@ -1,5 +1,6 @@
 import Distillation
 import Foundation
+import Torch
 
 /// The rounds of a training, one JSON object a line, in a file that grows.
 ///
@@ -14,37 +15,35 @@ struct EventLog {
   func rounds() -> [Event.Round] {
     guard let data = FileManager.default.contents(atPath: path) else { return [] }
     return data.split(separator: UInt8(ascii: "\n")).compactMap {
-      try? JSONDecoder().decode(Event.Round.self, from: Data($0))
+      try? ResultJSON.decode(Data($0)) as Event.Round
     }
   }
 
   /// Forgets what was logged after a step.
   func cut(after step: Int) throws {
-    let kept = try rounds().filter { $0.step <= step }.map { try Self.line($0) }
+    let kept = try rounds().filter { $0.step <= step }.map { try ResultJSON.line($0) }
     try write(Data(kept.joined()), flags: O_WRONLY | O_CREAT | O_TRUNC)
   }
 
   func append(_ round: Event.Round) throws {
-    try write(try Self.line(round), flags: O_WRONLY | O_CREAT | O_APPEND)
+    try write(try ResultJSON.line(round), flags: O_WRONLY | O_CREAT | O_APPEND)
   }
 
-  private static func line(_ round: Event.Round) throws -> Data {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return try encoder.encode(round) + [UInt8(ascii: "\n")]
-  }
-
+  /// - Throws: `FileError`
   private func write(_ data: Data, flags: Int32) throws {
     let descriptor = open(path, flags | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else {
-      throw RunError("\(path) cannot be written: \(String(cString: strerror(errno)))", kind: .failure)
+    guard descriptor >= 0 else { throw FileError(path: path, code: errno) }
+    defer { close(descriptor) }
+    try data.withUnsafeBytes { bytes in
+      var rest = bytes[...]
+      while !rest.isEmpty {
+        let part = UnsafeRawBufferPointer(rebasing: rest)
+        let count = Foundation.write(descriptor, part.baseAddress, part.count)
+        if count < 0 && errno == EINTR { continue }
+        guard count > 0 else { throw FileError(path: path, code: count < 0 ? errno : ENOSPC) }
+        rest = rest.dropFirst(count)
+      }
     }
-    let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-    do {
-      try file.write(contentsOf: data)
-      try file.synchronize()
-    } catch {
-      throw RunError("\(path) cannot be written: \(reason(error))", kind: .failure)
-    }
+    guard fsync(descriptor) == 0 else { throw FileError(path: path, code: errno) }
   }
 }

@@ -1,4 +1,5 @@
 import DistillData
+import DistillModels
 import Distillation
 import Foundation
 import Synchronization
@@ -15,6 +16,16 @@ public final class Experiment: Sendable {
   public let folder: RunFolder
   private let observer: RunObserver
 
+  /// What is to become of a run that is in the folder already.
+  public enum Start: Sendable {
+    /// There must be none.
+    case new
+    /// It is gone on with; where there is none, it begins.
+    case resuming
+    /// It is set aside, and deleted once the new one is done.
+    case overwriting
+  }
+
   public init(_ configuration: Configuration, folder: RunFolder, observer: @escaping RunObserver = { _ in }) {
     self.configuration = configuration
     self.folder = folder
@@ -23,14 +34,60 @@ public final class Experiment: Sendable {
 
   /// Does whatever is left to do and writes `metrics.json` and `report.html`.
   ///
+  /// Everything that can be wrong with the recipe, its data and its models is found out before the folder is touched.
+  ///
   /// - Throws: `RunError`, with `.interrupted` when somebody asked to stop; errors of data, models and files.
   @discardableResult
-  public func run() throws -> ReportData {
-    let start = ContinuousClock.now
-    try configuration.checkSettings()
-    let lock = try folder.lock()
+  public func run(_ start: Start = .resuming) throws -> ReportData {
+    if start == .new, folder.exists {
+      throw RunError(
+        "\(folder.path) holds a run already. Go on with it: distill resume \(folder.path); start anew: --overwrite; "
+          + "or name another folder: --output runs/...")
+    }
+    try folder.checkPlace()
+    // Of a folder that is there nothing may change while its run is looked at.
+    var lock = folder.exists ? try folder.lock() : nil
     defer { withExtendedLifetime(lock) {} }
-    let (materials, device) = try prepare()
+    if start == .overwriting { try checkInputsOutside() }
+    let (materials, device) = try loadAndCheck()
+    if lock == nil { lock = try folder.lock() }
+    guard start == .overwriting, folder.exists else {
+      let data = try doAll(materials, device)
+      folder.forgetAside()
+      return data
+    }
+    try folder.setAside()
+    do {
+      let data = try doAll(materials, device)
+      folder.forgetAside()
+      return data
+    } catch let error as FileError {
+      // It can be gone on with, once there is room again.
+      throw error
+    } catch let error as RunError where error.kind == .interrupted {
+      throw error
+    } catch {
+      try folder.putBack()
+      observer(.notice("the run that was in \(folder.path) before is there again"))
+      throw error
+    }
+  }
+
+  /// - Throws: `RunError` when something that the recipe reads would be taken away with the old run.
+  private func checkInputsOutside() throws {
+    for (_, setting) in try configuration.resolvedSettings() {
+      for (key, path) in setting.files where FileManager.default.fileExists(atPath: path) && folder.contains(path) {
+        throw RunError(
+          "\(key): \(path) lies in the run folder \(folder.path), whose run would be replaced: copy it to another place "
+            + "first, or name another run folder")
+      }
+    }
+  }
+
+  private func doAll(_ materials: Materials, _ device: Device) throws -> ReportData {
+    let start = ContinuousClock.now
+    try begin()
+    if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(materials, device) }
     let training = configuration.training
     let teacher = try configuration.teacher.map {
       try TeacherMaker(
@@ -46,6 +103,7 @@ public final class Experiment: Sendable {
       materials: materials, teacher: teacher, teacherTestLogits: teacherTest, device: device, folder: folder,
       observer: observer)
     let plan = try RunPlan(configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [])
+    tellOutdated(plan)
     do {
       try runner.label(for: plan.jobs, threads: configuration.threads.map { $0 * configuration.parallel })
     } catch {
@@ -58,9 +116,10 @@ public final class Experiment: Sendable {
       teacherTestLogits: teacherTest, plan: plan, results: results, device: device)
     let data = try comparison.make(seconds: (ContinuousClock.now - start) / .seconds(1))
     try AtomicFile.write(try Manifest.encode(data.manifest), to: folder.manifest)
-    try AtomicFile.write(try MetricsFile(data).encoded(), to: folder.metrics)
     try AtomicFile.write(Data(Report.html(data).utf8), to: folder.report)
     try keepStudent(plan)
+    // Written last: where it is, the run is done.
+    try AtomicFile.write(try MetricsFile(data).encoded(), to: folder.metrics)
     return data
   }
 
@@ -76,10 +135,29 @@ public final class Experiment: Sendable {
   /// - Parameters:
   ///   - target: a folder that is to have the model too, with a manifest of how it was made
   ///   - dtype: what the weights are stored as there; the score is then that of the stored weights
-  public func trainTeacher(saveTo target: ModelFolder? = nil, dtype: DType? = nil) throws -> TeacherScore {
+  ///   - replacing: whether a model that is in `target` already may be replaced
+  /// - Throws: `RunError` when the folder holds a run that is done, or another one's; otherwise as `run`.
+  public func trainTeacher(
+    saveTo target: ModelFolder? = nil, dtype: DType? = nil, replacing: Bool = false
+  ) throws -> TeacherScore {
+    if folder.isComplete {
+      throw RunError(
+        "\(folder.path) holds a run that is done, and stays as it is. Name another folder: --output runs/...")
+    }
+    if let marker = RunMarker(of: folder), folder.exists, marker.parts != (try RunMarker(configuration)).parts {
+      let changed = try marker.difference(from: RunMarker(configuration)).joined(separator: ", ")
+      throw RunError(
+        "\(folder.path) holds a run of another recipe (\(changed)). Name another folder: --output runs/...")
+    }
+    if let target, !replacing {
+      try Self.checkFree(target)
+    }
+    try folder.checkPlace()
+    let (materials, device) = try loadAndCheck()
     let lock = try folder.lock()
     defer { withExtendedLifetime(lock) {} }
-    let (materials, device) = try prepare()
+    try begin()
+    if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(materials, device) }
     let source = ModelFolder(folder.teacher)
     let saved = target ?? source
     if let target {
@@ -101,15 +179,71 @@ public final class Experiment: Sendable {
     return TeacherScore(path: saved.path, accuracy: accuracy)
   }
 
-  /// Writes down what is to be done, loads the data, and sees to it that the teacher is trained.
-  private func prepare() throws -> (materials: Materials, device: Device) {
-    try AtomicFile.write(Data(configuration.yaml.utf8), to: folder.recipe)
+  private static func checkFree(_ target: ModelFolder) throws {
+    var isFolder: ObjCBool = false
+    if FileManager.default.fileExists(atPath: target.path, isDirectory: &isFolder), !isFolder.boolValue {
+      throw RunError("--save-to: \(target.path) is a file; name a folder")
+    }
+    guard let occupied = target.occupiedFiles.first else { return }
+    throw RunError(
+      "--save-to: \(target.path)/\(occupied) is there already: name another folder, or replace it with --force")
+  }
+
+  /// Loads the data, and finds out whether the recipe can be done, before anything is written.
+  private func loadAndCheck() throws -> (materials: Materials, device: Device) {
+    try configuration.checkSettings()
     let device = try configuration.availableDevice()
     if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
     observer(.stage("Loading \(configuration.data.dataset)"))
     let materials = try Materials(configuration.data, seed: configuration.dataSeed)
-    if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(materials, device) }
+    for notice in materials.train.notices + materials.test.notices { observer(.notice("warning: \(notice)")) }
+    let (shape, classes) = (materials.train.exampleShape, materials.train.classCount)
+    if let teacher = configuration.teacher {
+      if teacher.isToBeTrained {
+        _ = try ModelZoo.make(try teacher.specificationToTrain(inputShape: shape, classCount: classes))
+      } else {
+        let maker = try TeacherMaker(teacher, folder: folder, materials: materials, device: device)
+        for member in maker.members { _ = try maker.makeModel(member) }
+      }
+    }
+    for (_, setting) in try configuration.resolvedSettings() {
+      let student = try ModelZoo.make(try setting.student.specification(inputShape: shape, classCount: classes))
+      if let weights = setting.student.weights {
+        try student.load(try Checkpoint.readFinite(try ModelSource(weights).weights))
+      }
+      for seed in setting.seeds { _ = try materials.examples(setting.data, seed: seed) }
+    }
     return (materials, device)
+  }
+
+  /// Writes down what is to be done. The recipe works from any folder: what it reads is named in full.
+  private func begin() throws {
+    let marker = try RunMarker(configuration)
+    if let before = RunMarker(of: folder) {
+      changedParts.withLock { $0 = marker.difference(from: before) }
+    }
+    try AtomicFile.write(Data(configuration.yamlWithAbsoluteFiles.utf8), to: folder.recipe)
+    try marker.write(to: folder)
+  }
+
+  /// The parts of the recipe that were changed since the run began.
+  private let changedParts = Mutex<[String]>([])
+
+  /// Says which trainings of an earlier recipe count no longer.
+  private func tellOutdated(_ plan: RunPlan) {
+    let folders = (try? FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/jobs")) ?? []
+    let outdated = plan.jobs(outdatedIn: folders)
+    guard !outdated.isEmpty else { return }
+    let parts = changedParts.withLock { $0 }
+    let why =
+      parts.isEmpty
+      ? "the data or the teacher's weights are not those that the run began with"
+      : "the recipe is not the one that the run began with (\(parts.joined(separator: ", ")) changed)"
+    observer(
+      .notice(
+        "warning: \(why), so \(outdated.count) of \(counted(plan.jobs.count, "training")) are done anew: "
+          + "\(outdated.map(\.name).joined(separator: "; ")). What was trained before stays in \(folder.path)/jobs, and "
+          + "counts again when \(folder.recipe) is as it was"))
   }
 
   private func trainTeacher(_ materials: Materials, _ device: Device) throws {
@@ -172,13 +306,13 @@ public final class Experiment: Sendable {
     try Self.copy(ModelFolder(folder.job(job.folderName).model), to: ModelFolder(folder.student))
   }
 
+  /// Copies the model of a training that was found whole.
   private static func copy(_ source: ModelFolder, to target: ModelFolder) throws {
-    try FileManager.default.createDirectory(atPath: target.path, withIntermediateDirectories: true)
-    for (from, to) in [
-      (source.weights, target.weights), (source.card, target.card), (source.configuration, target.configuration),
-    ] {
-      guard let data = FileManager.default.contents(atPath: from) else { throw RunError("\(from) cannot be read") }
-      try AtomicFile.write(data, to: to)
+    try Folder.make(target.path)
+    for name in ModelFolder.files {
+      let file = "\(source.path)/\(name)"
+      guard let data = FileManager.default.contents(atPath: file) else { throw RunError("\(file) cannot be read") }
+      try AtomicFile.write(data, to: "\(target.path)/\(name)")
     }
   }
 }

@@ -1,5 +1,6 @@
 import DistillData
 import Distillation
+import Foundation
 import Torch
 
 /// The data of a recipe, loaded and divided. The test split is only looked at when a training is over.
@@ -35,6 +36,9 @@ struct Materials: Sendable {
   }
 
   private static func load(_ configuration: Configuration.Data) throws -> (any Dataset, any Dataset) {
+    if let path = configuration.path, !FileManager.default.fileExists(atPath: path) {
+      throw RunError("data.path: \(path) does not exist\(whereLookedFor(path))")
+    }
     var options = DatasetOptions()
     options.imageSize = configuration.imageSize
     options.channels = configuration.channels

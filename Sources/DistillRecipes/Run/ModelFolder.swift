@@ -32,6 +32,14 @@ public struct ModelFolder: Sendable {
   public var configuration: String { "\(path)/config.json" }
   public var card: String { "\(path)/README.md" }
 
+  /// The names of the files that it has.
+  static let files = ["model.safetensors", "config.json", "README.md"]
+
+  /// Which of the files that a model would be saved in are there already.
+  public var occupiedFiles: [String] {
+    (Self.files + ["manifest.json"]).filter { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
+  }
+
   public var exists: Bool { FileManager.default.fileExists(atPath: configuration) }
 
   /// Writes the folder. Each file is replaced as a whole.
@@ -40,11 +48,7 @@ public struct ModelFolder: Sendable {
   ///   - dtype: what the weights are stored as; their own type if nil
   ///   - card: the text of the model card
   public func save(_ model: any Layer, _ description: Description, dtype: DType? = nil, card text: String) throws {
-    do {
-      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-      throw RunError("the model folder \(path) cannot be made: \(reason(error))", kind: .failure)
-    }
+    try Folder.make(path)
     let stored = try model.state.map { named in
       NamedTensor(
         name: named.name,
@@ -52,25 +56,33 @@ public struct ModelFolder: Sendable {
           ? named.tensor.detached().to(dtype ?? named.tensor.dtype) : named.tensor)
     }
     try Checkpoint.write(stored, metadata: ["format": "pt"], to: weights)
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write(try encoder.encode(description) + Data("\n".utf8), to: configuration)
+    try AtomicFile.write(try ResultJSON.pretty(description), to: configuration)
     try AtomicFile.write(Data(text.utf8), to: card)
   }
 
   /// - Throws: `RunError` when there is no `config.json` or it cannot be understood.
   public func description() throws -> Description {
-    guard let data = FileManager.default.contents(atPath: configuration) else {
-      throw RunError("there is no model in \(path): \(configuration) is missing")
     guard !RegularFile.isOtherThanFile(configuration) else {
       throw RunError("\(configuration) \(RegularFile.refusal)")
     }
+    guard let data = FileManager.default.contents(atPath: configuration) else {
+      throw RunError("there is no model in \(path): \(configuration) is missing")
     }
+    let description: Description
     do {
-      return try JSONDecoder().decode(Description.self, from: data)
+      description = try ResultJSON.decode(data)
     } catch {
       throw RunError("\(configuration) cannot be understood: \(explanation(error))")
     }
+    do {
+      _ = try ModelZoo.resolve(description.model)
+      try description.normalization?.check(channels: description.model.inputShape.first ?? 1)
+    } catch let error as ModelError {
+      throw RunError(error.problems.map { "\(configuration): \($0)" }.joined(separator: "\n"))
+    } catch let error as DataError {
+      throw RunError("\(configuration): \(error)")
+    }
+    return description
   }
 
   /// The model with its weights, in evaluation mode.
@@ -96,6 +108,7 @@ func explanation(_ error: any Error) -> String {
   case .keyNotFound(let key, let context): return "'\(key.stringValue)' is missing\(place(context))"
   case .typeMismatch(_, let context), .valueNotFound(_, let context):
     return "a value of the wrong kind\(place(context))"
+  case .dataCorrupted(let context) where context.codingPath.isEmpty: return "it is no JSON: damaged, or cut off"
   case .dataCorrupted(let context): return "\(context.debugDescription)\(place(context))"
   @unknown default: return "\(error)"
   }

@@ -24,7 +24,7 @@ struct ModelSource {
       weights = trained.weights
       specification = try trained.description().model
     } else {
-      let name = path.map { "\($0) does not exist" } ?? "no weights are given"
+      let name = path.map { "\($0) does not exist\(whereLookedFor($0))" } ?? "no weights are given"
       throw RunError("\(name): name a safetensors file or a model folder, or say how to train it")
     }
   }

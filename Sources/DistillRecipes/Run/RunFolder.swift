@@ -7,6 +7,8 @@ public struct RunFolder: Sendable {
 
   public init(_ path: String) { self.path = path }
 
+  /// What only Distill writes: a folder without it is somebody else's.
+  public var marker: String { "\(path)/run.json" }
   /// The recipe with all defaults spelled out.
   public var recipe: String { "\(path)/recipe.yaml" }
   public var manifest: String { "\(path)/manifest.json" }
@@ -20,20 +22,41 @@ public struct RunFolder: Sendable {
   /// The folder of one training.
   public func job(_ name: String) -> JobFolder { JobFolder(path: "\(path)/jobs/\(name)") }
 
-  public var exists: Bool { FileManager.default.fileExists(atPath: recipe) }
+  /// Whether it holds a run of Distill.
+  public var exists: Bool { RunMarker(of: self) != nil && FileManager.default.fileExists(atPath: recipe) }
 
-  /// Deletes what a run left here, unless another process works on it. Files that are no run's stay.
-  public func clear() throws {
-    guard FileManager.default.fileExists(atPath: path) else { return }
-    let lock = try lock()
-    defer { withExtendedLifetime(lock) {} }
-    for item in [recipe, manifest, metrics, report, teacher, student, "\(path)/jobs"]
-    where FileManager.default.fileExists(atPath: item) {
-      do {
-        try FileManager.default.removeItem(atPath: item)
-      } catch {
-        throw RunError("\(item) cannot be deleted: \(reason(error))")
+  /// Whether it holds a run that is done.
+  public var isComplete: Bool { exists && FileManager.default.fileExists(atPath: metrics) }
+
+  /// What is in it that a run did not put there; none where a run may begin.
+  func foreignItems() -> [String] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    let isOurs = RunMarker(of: self) != nil
+    return names.sorted().filter { name in
+      if [".lock", ".DS_Store", Self.asideName].contains(name) || (name.hasPrefix(".") && name.hasSuffix(".tmp")) {
+        return false
       }
+      return !(isOurs && ["run.json", "recipe.yaml"].contains(name))
+    }
+  }
+
+  /// - Throws: `RunError` when a run cannot be in this folder: it has no name, cannot be made, or holds something else.
+  public func checkPlace() throws {
+    guard path.contains(where: { !$0.isWhitespace }) else {
+      throw RunError("the run folder has an empty name: give one with output=... or --output")
+    }
+    do { try Folder.tryMaking(path) } catch let error as FileError {
+      throw RunError(
+        "the run folder \(path) cannot be \(FileManager.default.fileExists(atPath: path) ? "written" : "made")",
+        because: error, advice: error.isDiskFull ? "" : ". Name another one with output=...")
+    }
+    guard !exists else { return }
+    let foreign = foreignItems()
+    guard foreign.isEmpty else {
+      let shown = foreign.prefix(3).joined(separator: ", ") + (foreign.count > 3 ? ", ..." : "")
+      throw RunError(
+        "the folder \(path) is not empty (\(shown)) and holds no run of Distill (run.json is missing): nothing in it is "
+          + "touched. Name another one with output=... or --output")
     }
   }
 
@@ -41,12 +64,82 @@ public struct RunFolder: Sendable {
   ///
   /// - Throws: `RunError` when another process works in it or it cannot be written.
   public func lock() throws -> RunLock {
-    do {
-      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-      throw RunError("the run folder \(path) cannot be made: \(reason(error)). Name another one with output=...")
+    do { try Folder.make(path) } catch let error as FileError {
+      throw RunError(
+        "the run folder \(path) cannot be made", because: error,
+        advice: error.isDiskFull ? "" : ". Name another one with output=...")
     }
     return try RunLock(folder: path)
+  }
+
+  // MARK: A run in the place of another
+
+  private static let asideName = ".replaced"
+  /// Where the files of an old run wait until the new one is done.
+  var aside: String { "\(path)/\(Self.asideName)" }
+
+  /// The files that runs write, as far as they are there, relative to the folder.
+  private func ownFiles() -> [String] {
+    let model = ["model.safetensors", "config.json", "README.md", "manifest.json"]
+    let job = ["events.jsonl", "checkpoint/state.safetensors", "test.safetensors", "result.json"]
+    var files = ["run.json", "recipe.yaml", "manifest.json", "metrics.json", "report.html"]
+    files += ["teacher", "student"].flatMap { folder in model.map { "\(folder)/\($0)" } }
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: "\(path)/jobs"))?.sorted() ?? [] {
+      files += (job + model.map { "model/\($0)" }).map { "jobs/\(name)/\($0)" }
+    }
+    return files.filter { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
+  }
+
+  /// Sets a run's files aside. An older run that waits there already stays, as the last one that was done; the files of
+  /// what came after it are deleted.
+  func setAside() throws {
+    let files = ownFiles()
+    if FileManager.default.fileExists(atPath: aside) {
+      for file in files { unlink("\(path)/\(file)") }
+    } else {
+      try move(files, from: path, to: aside)
+    }
+    removeEmptyFolders()
+  }
+
+  /// Deletes what the new run has written and puts the old one back.
+  func putBack() throws {
+    guard FileManager.default.fileExists(atPath: aside) else { return }
+    for file in ownFiles() { unlink("\(path)/\(file)") }
+    removeEmptyFolders()
+    let old = RunFolder(aside)
+    try move(old.ownFiles(), from: aside, to: path)
+    old.removeEmptyFolders()
+    rmdir(aside)
+  }
+
+  /// The new run is done: the old one is no longer needed.
+  func forgetAside() { try? FileManager.default.removeItem(atPath: aside) }
+
+  private func move(_ files: [String], from source: String, to target: String) throws {
+    for file in files {
+      let place = "\(target)/\(file)"
+      try Folder.make(FilePath.folder(of: place))
+      guard rename("\(source)/\(file)", place) == 0 else { throw FileError(path: place, code: errno) }
+    }
+  }
+
+  /// Folders that hold something that no run wrote stay.
+  private func removeEmptyFolders() {
+    let jobs = (try? FileManager.default.contentsOfDirectory(atPath: "\(path)/jobs")) ?? []
+    for job in jobs {
+      for folder in ["checkpoint", "model", ""] { rmdir("\(path)/jobs/\(job)/\(folder)") }
+    }
+    for folder in ["jobs", "teacher", "student"] { rmdir("\(path)/\(folder)") }
+  }
+
+  /// Whether something, as a recipe names it, lies in this folder.
+  func contains(_ item: String) -> Bool {
+    func real(_ path: String) -> String {
+      URL(fileURLWithPath: path).standardizedFileURL.resolvingSymlinksInPath().path
+    }
+    let (folder, item) = (real(path), real(item))
+    return item == folder || item.hasPrefix(folder == "/" ? "/" : folder + "/")
   }
 }
 
@@ -62,13 +155,7 @@ public struct JobFolder: Sendable {
   /// What the student scored. It is written last: where it is, the training is done.
   public var result: String { "\(path)/result.json" }
 
-  func make() throws {
-    do {
-      try FileManager.default.createDirectory(atPath: "\(path)/checkpoint", withIntermediateDirectories: true)
-    } catch {
-      throw RunError("\(path) cannot be made: \(reason(error))", kind: .failure)
-    }
-  }
+  func make() throws { try Folder.make("\(path)/checkpoint") }
 }
 
 /// Holds a run folder for this process. The operating system lets go of it when the process ends, however it ends.
@@ -79,8 +166,10 @@ public final class RunLock: Sendable {
     let path = "\(folder)/.lock"
     descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else {
+      let error = FileError(path: path, code: errno)
       throw RunError(
-        "the run folder \(folder) cannot be written: \(String(cString: strerror(errno))). Name another with output=...")
+        "the run folder \(folder) cannot be written", because: error,
+        advice: error.isDiskFull ? "" : ". Name another with output=...")
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       close(descriptor)
@@ -89,13 +178,4 @@ public final class RunLock: Sendable {
   }
 
   deinit { close(descriptor) }
-}
-
-/// The system's words for why a file operation failed.
-func reason(_ error: any Error) -> String {
-  let error = error as NSError
-  if let underlying = error.userInfo[NSUnderlyingErrorKey] as? NSError, underlying.domain == NSPOSIXErrorDomain {
-    return String(cString: strerror(Int32(underlying.code)))
-  }
-  return error.localizedDescription
 }

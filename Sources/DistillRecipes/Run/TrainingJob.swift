@@ -45,7 +45,7 @@ struct TrainingJob: Sendable {
       examples: examples, labelled: examples,
       budget: Budget(configuration.teacher?.training ?? configuration.training, exampleCount: examples.count),
       dependencies: [
-        configuration.hash(of: [.data, .teacher]), "\(configuration.dataSeed)", materials.train.contentHash,
+        configuration.identity(of: [.data, .teacher]), "\(configuration.dataSeed)", materials.train.contentHash,
       ])
   }
 
@@ -74,4 +74,6 @@ struct TrainingResult: Codable, Sendable {
   /// On the test split, looked at once.
   var test: Metrics
   var seconds: Double
+  /// A hash over each of the files that the training left, by its name in the training's folder.
+  var files: [String: String]
 }

@@ -17,12 +17,25 @@ struct TrainingRunner {
 
   /// - Throws: `RunError.interrupted` when somebody asked to stop; the state is then in the training's folder.
   func run(_ job: TrainingJob, label: RunEvent.TrainingLabel) throws -> TrainingResult {
-    if let done = result(of: job) {
+    let place = folder.job(job.folderName)
+    switch Remains(of: job, in: place) {
+    case .whole(let done):
+      try restoreCard(of: job, done, in: place)
       observer(.trained(label, accuracy: done.test.accuracy, wasDoneBefore: true))
       return done
+    case .damaged(let what):
+      observer(.notice("warning: \(what): the training '\(job.name)' is done again"))
+      for file in [place.result, place.checkpoint] { unlink(file) }
+    case .unfinished: break
     }
-    let place = folder.job(job.folderName)
     try place.make()
+    return try train(job, label: label, in: place)
+  }
+
+  /// Goes on from the checkpoint, where there is a good one, or begins.
+  private func train(
+    _ job: TrainingJob, label: RunEvent.TrainingLabel, in place: JobFolder
+  ) throws -> TrainingResult {
     let start = ContinuousClock.now
     let specification = try specification(of: job)
     let student = try makeStudent(job, specification)
@@ -42,14 +55,26 @@ struct TrainingRunner {
           materials.train, examples: materials.split.validation, device: device,
           channelsLast: job.training.channelsLast),
       options: job.training.trainerOptions(job.budget, seed: job.randomSeed), checkpoint: checkpoint)
-    let outcome = try trainer.run { event in
-      switch event {
-      case .started(let step, _): try log.cut(after: step)
-      case .round(let round): try log.append(round)
-      default: break
+    var hasStarted = false
+    let outcome: Outcome
+    do {
+      outcome = try trainer.run { event in
+        switch event {
+        case .started(let step, _):
+          hasStarted = true
+          try log.cut(after: step)
+        case .round(let round): try log.append(round)
+        default: break
+        }
+        observer(.training(label, event))
+        return Interruption.isRequested ? .stop : .continue
       }
-      observer(.training(label, event))
-      return Interruption.isRequested ? .stop : .continue
+    } catch let error where !hasStarted && checkpoint.exists {
+      // Student and optimizer may hold a part of the damaged state: all of it is made anew.
+      guard unlink(checkpoint.path) == 0 else { throw error }
+      observer(
+        .notice("warning: \(checkpoint.path) is damaged: the training '\(job.name)' begins from the start again"))
+      return try train(job, label: label, in: place)
     }
     guard outcome.reason != .interrupted else { throw RunError("interrupted", kind: .interrupted) }
 
@@ -62,20 +87,22 @@ struct TrainingRunner {
     try ModelFolder(place.model).save(
       student, description, card: ModelCard(job: job, metrics: metrics, dataset: materials.train.name).text)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
-    let result = TrainingResult(identity: job.identity, outcome: outcome, test: metrics, seconds: seconds)
-    try AtomicFile.write(try JSONEncoder().encode(result), to: place.result)
+    let result = TrainingResult(
+      identity: job.identity, outcome: outcome, test: metrics, seconds: seconds, files: try Remains.hashes(in: place))
+    try AtomicFile.write(try ResultJSON.line(result), to: place.result)
     // What was needed to go on is no longer.
     try? FileManager.default.removeItem(atPath: place.checkpoint)
     observer(.trained(label, accuracy: metrics.accuracy, wasDoneBefore: false))
     return result
   }
 
-  /// What a training gave, if it is done.
-  private func result(of job: TrainingJob) -> TrainingResult? {
-    guard let data = FileManager.default.contents(atPath: folder.job(job.folderName).result),
-      let done = try? JSONDecoder().decode(TrainingResult.self, from: data), done.identity == job.identity
-    else { return nil }
-    return done
+  /// Writes the model card again where it is missing: it holds nothing that the result does not say.
+  private func restoreCard(of job: TrainingJob, _ result: TrainingResult, in place: JobFolder) throws {
+    let card = ModelFolder(place.model).card
+    guard !FileManager.default.fileExists(atPath: card) else { return }
+    observer(.notice("\(card) was missing and is written again"))
+    let text = ModelCard(job: job, metrics: result.test, dataset: materials.train.name).text
+    try AtomicFile.write(Data(text.utf8), to: card)
   }
 
   /// Lets the teacher label whatever the trainings that are left will look up. Done before they begin, it has their
@@ -86,7 +113,8 @@ struct TrainingRunner {
     let usual = try TorchRuntime.threadCount
     if let threads { try TorchRuntime.setThreadCount(threads) }
     defer { try? TorchRuntime.setThreadCount(usual) }
-    for job in jobs where job.arm == .distilled && result(of: job) == nil {
+    for job in jobs where job.arm == .distilled {
+      if case .whole = Remains(of: job, in: folder.job(job.folderName)) { continue }
       guard try makeObjective(job).needsTeacher, try precomputes(job) else { continue }
       _ = try makeTeacher(job)
     }

@@ -146,7 +146,7 @@ public struct Explanation: Encodable, Sendable {
     }
     if isFolder.boolValue {
       let folder = RunFolder(path)
-      guard folder.exists else { throw RunError("there is no run in \(path): \(folder.recipe) is missing") }
+      guard folder.exists else { throw RunError("there is no run in \(path): \(folder.marker) is missing") }
       return (try Configuration.load(path: folder.recipe), folder)
     }
     let configuration = try Configuration.load(path: path)

@@ -85,7 +85,7 @@ public struct Inspection: Encodable, Sendable {
           models.append(try Self.model(folder, role: role))
         }
       } else {
-        throw RunError("\(path) is no model folder (config.json is missing) and no run folder (recipe.yaml is missing)")
+        throw RunError("\(path) is no model folder (config.json is missing) and no run folder (run.json is missing)")
       }
     } else if kind == "yaml" || kind == "yml" || (kind != "safetensors" && Self.isText(path)) {
       models = try Self.models(of: try Configuration.load(path: path))
@@ -193,7 +193,7 @@ public struct Inspection: Encodable, Sendable {
   private static func training(_ name: String, _ place: JobFolder) -> Training {
     let rounds = EventLog(path: place.events).rounds()
     let done = FileManager.default.contents(atPath: place.result)
-      .flatMap { try? JSONDecoder().decode(TrainingResult.self, from: $0) }
+      .flatMap { try? ResultJSON.decode($0) as TrainingResult }
     let hasBegun = FileManager.default.fileExists(atPath: place.path)
     return Training(
       name: name, state: done != nil ? .done : hasBegun ? .interrupted : .notBegun, rounds: rounds.count,

@@ -22,32 +22,32 @@ struct RunCommand: ParsableCommand {
   @Option(name: [.customShort("o"), .customLong("output")], help: "The run folder.")
   var folder: String?
 
-  @Flag(help: "Forget what is in the run folder and start anew.")
+  @Flag(help: "Start anew in place of the run that is in the folder, which is deleted once the new one is done.")
   var overwrite = false
 
   func run() throws {
     let configuration = try recipe.load()
     let folder = RunFolder(folder ?? configuration.outputFolder)
-    if overwrite {
-      try folder.clear()
-    } else if folder.exists {
-      throw RunError(
-        "\(folder.path) holds a run already. Go on with it: distill resume \(folder.path); start anew: --overwrite; "
-          + "or name another folder: --output runs/...")
-    }
-    try Runner.run(configuration, folder, talk)
+    try Runner.run(configuration, folder, talk, overwrite ? .overwriting : .new)
   }
 }
 
 struct ResumeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "resume",
+    abstract: "Go on with a run that was interrupted.",
+    discussion: "The run gives what it would have given without the interruption. What is done is not done again.")
+
+  @Argument(help: "The run folder.", completion: .directory)
+  var folder: String
+
   // Taken only to say that there are none.
   @Argument(help: .hidden)
   var overrides: [String] = []
 
-    commandName: "resume",
-    abstract: "Go on with a run that was interrupted.",
-    discussion: "The run gives what it would have given without the interruption. What is done is not done again.")
+  @OptionGroup var talk: OutputOptions
+
+  func run() throws {
     if let first = overrides.first {
       throw RunError(
         first.contains("=")
@@ -55,18 +55,12 @@ struct ResumeCommand: ParsableCommand {
             + "another run with 'distill run RECIPE \(overrides.joined(separator: " ")) --output FOLDER'"
           : "one run is resumed at a time: '\(first)' is one too many")
     }
-
-  @Argument(help: "The run folder.", completion: .directory)
-  var folder: String
-
-  @OptionGroup var talk: OutputOptions
-
-  func run() throws {
     let folder = RunFolder(folder)
     guard folder.exists else {
-      throw RunError("there is no run in \(folder.path): \(folder.recipe) is missing. Start one: distill run RECIPE")
+      let missing = FileManager.default.fileExists(atPath: folder.marker) ? folder.recipe : folder.marker
+      throw RunError("there is no run in \(folder.path): \(missing) is missing. Start one: distill run RECIPE")
     }
-    try Runner.run(try Configuration.load(path: folder.recipe), folder, talk)
+    try Runner.run(try Configuration.load(path: folder.recipe), folder, talk, .resuming)
   }
 }
 
@@ -91,6 +85,9 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "Also put the teacher's model folder here.")
   var saveTo: String?
 
+  @Flag(help: "Replace the model that is in --save-to already.")
+  var force = false
+
   @Flag(help: "Store the weights of --save-to as float16, in half the bytes.")
   var half = false
 
@@ -100,6 +97,6 @@ struct TrainCommand: ParsableCommand {
       throw RunError("the recipe does not say how to train a teacher: add teacher.training to it")
     }
     let folder = RunFolder(folder ?? configuration.outputFolder)
-    try Runner.train(configuration, folder, talk, saveTo: saveTo, dtype: half ? .float16 : nil)
+    try Runner.train(configuration, folder, talk, saveTo: saveTo, dtype: half ? .float16 : nil, force: force)
   }
 }

@@ -1,0 +1,85 @@
+import DistillData
+import Foundation
+
+// The files that a recipe names.
+
+extension Configuration {
+  /// The keys that name files and folders to read, with what they name.
+  var files: [(key: String, path: String)] {
+    var files: [(String, String)] = []
+    if let path = data.path { files.append(("data.path", path)) }
+    for (index, member) in (teacher?.members ?? []).enumerated() {
+      guard let path = member.weights else { continue }
+      files.append(((teacher?.isEnsemble ?? false) ? "teacher.members[\(index)].weights" : "teacher.weights", path))
+    }
+    if let path = student.weights { files.append(("student.weights", path)) }
+    return files
+  }
+
+  /// The recipe as it works from whatever folder: relative paths of files are made absolute.
+  var yamlWithAbsoluteFiles: String {
+    let base = FileManager.default.currentDirectoryPath
+    return RecipeNode(
+      .map(
+        (node.entries ?? []).map { entry in
+          var entry = entry
+          if Self.keysWithFiles.contains(entry.key) {
+            entry.value = entry.value.withFiles { .text(Self.absolute($0, in: base)) }
+          }
+          // Where the data is that the recipe names without a path.
+          if entry.key == "data", data.path == nil, let folder = Self.usualFolder(of: data.dataset),
+            case .map(let entries) = entry.value.content
+          {
+            let path = RecipeNode.Entry(key: "path", keyLocation: nil, value: .text(Self.absolute(folder, in: base)))
+            entry.value.content = .map(entries + [path])
+          }
+          return entry
+        })
+    ).yaml
+  }
+
+  private static let keysWithFiles = ["data", "teacher", "student", "settings"]
+
+  private static func usualFolder(of dataset: String) -> String? {
+    DatasetCatalog.entries.first { $0.name == dataset }?.folder
+  }
+
+  private static func absolute(_ path: String, in base: String) -> String {
+    let expanded = RecipeFile.expandingHome(path)
+    return expanded.hasPrefix("/") ? expanded : "\(base)/\(expanded)"
+  }
+
+  /// A hash of parts of the recipe, without where files lie: what is in them is told apart by hashes of its own.
+  func identity(of parts: [Part]) throws -> String {
+    let text = parts.map { part in
+      let node = part == .alone ? alone.node : node[part.rawValue] ?? .null
+      return "\(part.rawValue):\n\(node.withFiles { _ in nil }.yaml)"
+    }.joined()
+    return try SHA256.hex(of: text)
+  }
+}
+
+extension RecipeNode {
+  /// The same, with each name of a file replaced, or taken out.
+  fileprivate func withFiles(_ replace: (String) -> RecipeNode?) -> RecipeNode {
+    var result = self
+    switch content {
+    case .scalar: break
+    case .list(let items): result.content = .list(items.map { $0.withFiles(replace) })
+    case .map(let entries):
+      result.content = .map(
+        entries.compactMap { entry in
+          var entry = entry
+          let name = entry.key.split(separator: ".").last ?? ""
+          if name == "path" || name == "weights", case .scalar(let text, _) = entry.value.content, !entry.value.isNull {
+            guard let value = replace(text) else { return nil }
+            entry.value = value
+          } else {
+            entry.value = entry.value.withFiles(replace)
+          }
+          return entry
+        })
+    }
+    return result
+  }
+}

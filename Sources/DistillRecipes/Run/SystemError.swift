@@ -1,0 +1,90 @@
+import Foundation
+import Torch
+
+/// Folders, and the system's reasons in words of our own.
+enum Folder {
+  /// Makes a folder and those above it that are missing.
+  ///
+  /// - Throws: `FileError` about the one that could not be made.
+  static func make(_ path: String) throws {
+    var isFolder: ObjCBool = false
+    if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue { return }
+    let parent = FilePath.folder(of: path)
+    if parent != path { try make(parent) }
+    guard mkdir(path, 0o777) != 0 else { return }
+    let code = errno
+    // Another process may have been faster.
+    if code == EEXIST, FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+      return
+    }
+    throw error(code, path)
+  }
+
+  /// Whether the folder could be made, found out by making one where it would be, which is taken away again at once.
+  ///
+  /// - Throws: `FileError` with the reason why not.
+  static func tryMaking(_ path: String) throws {
+    var place = path
+    var isFolder: ObjCBool = false
+    while !FileManager.default.fileExists(atPath: place, isDirectory: &isFolder) {
+      let parent = FilePath.folder(of: place)
+      // Even the current folder may be gone.
+      guard parent != place else { throw FileError(path: path, code: ENOENT) }
+      place = parent
+    }
+    guard isFolder.boolValue else { throw FileError(path: path, reason: "\(place) is a file", code: ENOTDIR) }
+    let trial = "\(place)/.distill.\(getpid()).tmp"
+    guard mkdir(trial, 0o700) == 0 else {
+      var error = error(errno, trial)
+      error.path = path
+      throw error
+    }
+    rmdir(trial)
+  }
+
+  private static func error(_ code: Int32, _ path: String) -> FileError {
+    let parent = FilePath.folder(of: path)
+    // Of folders such as /proc the system says so, although they are there.
+    if code == ENOENT, FileManager.default.fileExists(atPath: parent) {
+      return FileError(path: path, reason: "the system lets nobody make anything in \(parent)", code: EACCES)
+    }
+    if code == EEXIST { return FileError(path: path, reason: "it is a file", code: code) }
+    return FileError(path: path, code: code)
+  }
+}
+
+extension RunError {
+  /// Why something could not be written. A full disk is a failure of the work; a place that cannot be used is one that
+  /// a person chose.
+  init(_ what: String, because error: FileError, advice: String = "") {
+    self.init("\(what): \(error.reason)\(advice)", kind: error.isUnusablePlace ? .usage : .failure)
+  }
+}
+
+/// The words for why a file operation failed.
+func reason(_ error: any Error) -> String {
+  if let error = error as? FileError { return error.reason }
+  let error = error as NSError
+  if error.domain == NSPOSIXErrorDomain { return String(cString: strerror(Int32(error.code))) }
+  if let underlying = error.userInfo[NSUnderlyingErrorKey] as? NSError, underlying.domain == NSPOSIXErrorDomain {
+    return String(cString: strerror(Int32(underlying.code)))
+  }
+  guard error.domain == NSCocoaErrorDomain else { return error.localizedDescription }
+  switch CocoaError.Code(rawValue: error.code) {
+  case .fileNoSuchFile, .fileReadNoSuchFile: return "there is no such file or folder"
+  case .fileReadNoPermission: return "no permission to read it"
+  case .fileWriteNoPermission: return "no permission to write there"
+  case .fileWriteOutOfSpace: return "the disk is full"
+  case .fileWriteVolumeReadOnly: return "the file system is read-only"
+  case .fileWriteFileExists: return "there is something of that name already"
+  case .fileReadInapplicableStringEncoding, .fileReadUnknownStringEncoding: return "it is not UTF-8 text"
+  case .fileReadCorruptFile, .propertyListReadCorrupt: return "it is damaged"
+  default: return "the system gives no reason (error \(error.code))"
+  }
+}
+
+/// A path as an error should show it: of a relative one also where it was looked for.
+func whereLookedFor(_ path: String) -> String {
+  path.hasPrefix("/")
+    ? "" : " in the folder \(FileManager.default.currentDirectoryPath), which relative paths of a recipe start from"
+}
