@@ -72,7 +72,7 @@ int set_requires_gradient(ct_tensor_ref reference, bool value, char** error) {
 int gradient(ct_tensor_ref reference, ct_tensor_ref* out, char** error) {
   return guarded(error, [&] {
     const at::Tensor& value = Borrowed(reference)->grad();
-    *out = value.defined() ? give(value) : nullptr;
+    *out = value.defined() ? give(at::Tensor(value)) : nullptr;
   });
 }
 

@@ -18,21 +18,29 @@ namespace bridge {
 /// Gives a tensor away as a reference that the receiver owns.
 inline ct_tensor_ref own(at::Tensor value) { return reinterpret_cast<ct_tensor_ref>(value.unsafeReleaseTensorImpl()); }
 
-/// Throws for a tensor that the other side cannot describe, such as a complex, quantized or sparse one.
-inline void require_known(const at::Tensor& value) {
+/// Whether the other side can describe a tensor: not a complex, quantized or sparse one.
+inline bool is_known(const at::Tensor& value) {
   // The types of DType.swift: whole numbers and bool, float16, float32, float64, bfloat16.
   constexpr uint32_t known = 0b1000'1000'1111'1111;
   const auto type = static_cast<uint32_t>(value.scalar_type());
-  TORCH_CHECK(type < 32 && (known >> type & 1), "tensors of the type ", value.scalar_type(), " are not supported");
-  TORCH_CHECK(value.layout() == at::kStrided, "tensors of the layout ", value.layout(), " are not supported");
-  TORCH_CHECK(value.dim() <= CT_MAX_DIMENSIONS, "tensors of ", value.dim(), " dimensions are not supported");
+  return type < 32 && (known >> type & 1) && value.layout() == at::kStrided && value.dim() <= CT_MAX_DIMENSIONS;
+}
+
+/// Throws for a tensor that the other side cannot describe. Not inlined: every call of an operator passes by.
+[[noreturn, gnu::cold, gnu::noinline]] inline void refuse_unknown(const at::Tensor& value) {
+  TORCH_CHECK(false, "a tensor of the type ", value.scalar_type(), ", the layout ", value.layout(), " and ", value.dim(),
+              " dimensions is not supported");
+}
+
+inline void require_known(const at::Tensor& value) {
+  if (C10_UNLIKELY(!is_known(value))) refuse_unknown(value);
 }
 
 /// Gives a result away as a reference that the receiver owns; every tensor that the other side gets to see comes from
 /// here. Throws for one that it cannot describe.
-inline ct_tensor_ref give(at::Tensor value) {
+inline ct_tensor_ref give(at::Tensor&& value) {
   require_known(value);
-  return own(std::move(value));
+  return reinterpret_cast<ct_tensor_ref>(value.unsafeReleaseTensorImpl());
 }
 
 /// Takes a tensor over from the reference that owned it.
