@@ -144,7 +144,9 @@ extension Configuration.Data {
         hint: "name the folder; in it there must be \(layout)")
     }
     if map.value("path") != nil, dataset == "digits" {
-      map.report("path", "data.path is for the datasets that have files, not 'digits', which comes with the program", hint: "leave it out")
+      map.report(
+        "path", "data.path is for the datasets that have files, not 'digits', which comes with the program",
+        hint: "leave it out")
     }
     for (key, kind) in [("image_size", "folder"), ("channels", "folder"), ("label_column", "csv")]
     where map.value(key) != nil && dataset != kind {
