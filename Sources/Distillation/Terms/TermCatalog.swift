@@ -27,6 +27,7 @@ public enum TermCatalog {
     NeuronSelectivity.kind,
     VariationalInformation.kind,
     FeatureOverhaul.kind,
+    SingularVectors.kind,
     KnowledgeReview.kind,
     ChannelCorrelation.kind,
     SimpleRecipe.kind,
