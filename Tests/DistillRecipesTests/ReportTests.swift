@@ -315,15 +315,6 @@ struct ReportTests {
 
   // MARK: Files
 
-  @Test("The data can be stored and read again, NaN included")
-  func dataFile() throws {
-    var data = ReportSample.data
-    data.teacher?.scores.negativeLogLikelihood = .nan
-    let again = try ReportData(decoding: data.encoded())
-    #expect(again.teacher?.scores.negativeLogLikelihood?.isNaN == true)
-    #expect(Report.html(again) == Report.html(data))
-  }
-
   @Test("metrics.json has the numbers of the first setting on top, as fractions, and all settings below")
   func metricsFile() throws {
     let data = ReportSample.data

@@ -349,12 +349,3 @@ extension ReportData {
     }
   }
 }
-
-// MARK: - As a file
-
-extension ReportData {
-  /// The data as JSON, from which the page can be made again.
-  public func encoded() throws -> Data { try ResultJSON.line(self) }
-
-  public init(decoding data: Data) throws { self = try ResultJSON.decode(data) }
-}
