@@ -44,6 +44,26 @@ struct RunFolderTests {
     }
   }
 
+  @Test("A run that is interrupted is gone on with; the old one waits until it is done")
+  func overwriteThatIsInterrupted() throws {
+    try RunRecipe.withRun { run in
+      let old = try RunRecipe.read("\(run)/metrics.json")
+      let recipe = try RunRecipe.configuration(training: "{epochs: 2, batch_size: 128}")
+      let experiment = Experiment(recipe, folder: RunFolder(run)) { event in
+        // As if the disk were full: in the place of a file there is a folder.
+        guard case .stage("Comparing") = event else { return }
+        try? FileManager.default.createDirectory(atPath: "\(run)/report.html", withIntermediateDirectories: true)
+      }
+      #expect(throws: FileError.self) { try experiment.run(.overwriting) }
+      #expect(!RunFolder(run).isComplete && RunFolder(run).exists)
+      #expect(try RunRecipe.read("\(RunFolder(run).aside)/metrics.json") == old)
+      try FileManager.default.removeItem(atPath: "\(run)/report.html")
+      let resumed = try RunRecipe.run(try Configuration.load(path: RunFolder(run).recipe), in: run)
+      #expect(resumed.data.settings[0].arms.count == 2)
+      #expect(RunFolder(run).isComplete && !FileManager.default.fileExists(atPath: RunFolder(run).aside))
+    }
+  }
+
   @Test("A run that is done takes the place of the old one; files that no run wrote stay")
   func overwrite() throws {
     try RunRecipe.withRun { run in

@@ -162,7 +162,10 @@ public enum ImageFolder {
     do {
       return try FileManager.default.contentsOfDirectory(atPath: folder).filter { !$0.hasPrefix(".") }
         .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-    } catch { throw DataError(file: folder, "cannot be read: \(error.localizedDescription)") }
+    } catch {
+      let code = access(folder, R_OK | X_OK) == 0 ? EIO : errno
+      throw DataError(file: folder, "cannot be read: \(String(cString: strerror(code)))")
+    }
   }
 
   private static func isFolder(_ path: String) -> Bool {

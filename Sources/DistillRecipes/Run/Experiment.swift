@@ -61,10 +61,9 @@ public final class Experiment: Sendable {
       let data = try doAll(materials, device)
       folder.forgetAside()
       return data
-    } catch let error as FileError {
-      // It can be gone on with, once there is room again.
-      throw error
-    } catch let error as RunError where error.kind == .interrupted {
+    } catch  where error is FileError || (error as? RunError)?.kind == .interrupted {
+      // The new run can be gone on with, once there is room again.
+      observer(.notice("the run that was in \(folder.path) before waits in \(folder.aside) until the new one is done"))
       throw error
     } catch {
       try folder.putBack()
