@@ -51,6 +51,34 @@ struct CheckTests {
     }
   }
 
+  @Test("Terms on layers: paths that are not there, layers that do not fit, and how large the terms begin")
+  func terms() throws {
+    try Sample.withTeacher { folder in
+      func check(_ terms: String) throws -> Command.Outcome {
+        try Command.run(["check", "--json", "terms=\(terms)"], in: folder)
+      }
+      let wrong = try check("[{hints: {layers: [{student: hiden.0, teacher: hidden.0}]}}, hard_labels]")
+      #expect(wrong.code == 2)
+      let path = try #require(try findings(wrong).first { $0.mark == "problem" })
+      #expect(path.subject == "terms" && path.text.contains("'hiden.0'") && path.text.contains("hidden.0"))
+
+      // 8 hidden units against 64: this method has no layer between them.
+      let unlike = try check("[{activation_statistics: {layers: [hidden.0]}}, hard_labels]")
+      #expect(unlike.code == 2)
+      #expect(try findings(unlike).contains { $0.mark == "problem" && $0.subject == "terms" && $0.text.contains("8") })
+
+      let good = try check("[{hints: {layers: [hidden.0], weight: 0.5}}, {hard_labels: {weight: 1}}]")
+      #expect(good.code == 0, "\(good.everything)")
+      let sizes = try #require(try good.object()["term_sizes"] as? [[String: Any]])
+      #expect(sizes.map { $0["term"] as? String } == ["hints", "hard_labels"])
+      let values = try sizes.map { try #require($0["value"] as? Double) }
+      let weighted = try sizes.map { try #require($0["weighted"] as? Double) }
+      #expect(values.allSatisfy { $0 > 0 } && abs(weighted[0] - values[0] / 2) < 1e-6 && weighted[1] == values[1])
+      let huge = try check("[{hints: {layers: [hidden.0], weight: 1e7}}, {hard_labels: {weight: 1}}]")
+      #expect(try findings(huge).contains { $0.mark == "warning" && $0.text.contains("hard_labels hardly counts") })
+    }
+  }
+
   @Test("All problems are named at once")
   func several() throws {
     try Sample.withTeacher { folder in

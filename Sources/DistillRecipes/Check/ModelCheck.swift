@@ -27,19 +27,22 @@ final class ModelCheck {
 
   private var configuration: Configuration { check.configuration }
 
-  func run(_ settings: [Configuration]) {
+  func run(_ settings: [(name: String, configuration: Configuration)]) {
     let teacherModels = checkTeacher()
     var seen: [Configuration.Student] = []
-    for setting in settings {
+    for (name, setting) in settings {
       let student = check.attempt("student") { try makeStudent(setting, isFirst: !seen.contains(setting.student)) }
       seen.append(setting.student)
       check.attempt("terms") {
         let objective = try Objective(setting.terms.map { try $0.entry() })
-        checkTaps(objective, student: student, teachers: teacherModels)
+        let areThere = checkTaps(objective, student: student, teachers: teacherModels)
+        if areThere, let student {
+          try checkFit(objective, name, setting, student: student, teachers: teacherModels)
+        }
       }
     }
-    if let teacher { checkKnowledge(teacher, settings) }
-    for setting in settings { checkPrecomputing(setting) }
+    if let teacher { checkKnowledge(teacher, settings.map(\.configuration)) }
+    for (_, setting) in settings { checkPrecomputing(setting) }
   }
 
   var runner: TrainingRunner {
@@ -168,11 +171,14 @@ final class ModelCheck {
     return student
   }
 
-  private func checkTaps(_ objective: Objective, student: (any Layer)?, teachers: [any Layer]) {
+  /// Whether the places that terms look at are there.
+  private func checkTaps(_ objective: Objective, student: (any Layer)?, teachers: [any Layer]) -> Bool {
+    var areThere = true
     for (index, entry) in objective.entries.enumerated() {
       do {
         if let student { _ = try student.resolve(entry.term.studentTaps) }
       } catch {
+        areThere = false
         check.problem("terms", "terms[\(index)] (\(entry.term.name)) wants of the student: \(error)")
       }
       guard !entry.term.teacherTaps.isEmpty else { continue }
@@ -180,9 +186,48 @@ final class ModelCheck {
         do {
           _ = try teacher.resolve(entry.term.teacherTaps)
         } catch {
+          areThere = false
           check.problem("terms", "terms[\(index)] (\(entry.term.name)) wants of the teacher: \(error)")
         }
       }
+    }
+    return areThere
+  }
+
+  /// Whether what student and teacher give there can be compared, and how large the terms are before the first step.
+  private func checkFit(
+    _ objective: Objective, _ name: String, _ setting: Configuration, student: any Layer, teachers: [any Layer]
+  ) throws {
+    guard !objective.needsTeacher || !teachers.isEmpty else { return }
+    for model in [student] + teachers { try model.move(to: device) }
+    let loader = try runner.makeLoader(try trialJob(setting))
+    let batch = try loader.batch(ids: spread(loader.examples, count: 64))
+    let members = teachers.map { FrozenTeacher($0) }
+    let single: (any Teacher)? = members.count > 1 ? try EnsembleTeacher(members) : members.first
+    let asked = objective.needsTeacher ? try teacher?.makeTeacher() ?? single : nil
+    try objective.prepare(student: student, teacher: asked, batch: batch, seed: 0)
+    let value = try withRandomStream(try RandomStream(seed: 0, name: "check", device: device)) {
+      try withoutGradient {
+        try objective.evaluate(
+          student: student.trace(batch.inputs, taps: objective.studentTaps),
+          teacher: asked?.trace(batch, taps: objective.teacherTaps), batch: batch)
+      }
+    }
+    // A teacher that is still to be trained says nothing of how large terms will be.
+    guard teacher != nil || !objective.needsTeacher, let value else { return }
+    let sizes = try value.parts.map { part in
+      let mean = try part.sum.item() / Double(part.count)
+      return Preflight.TermSize(setting: name, term: part.name, value: mean, weighted: mean * part.weight)
+    }
+    result.termSizes = (result.termSizes ?? []) + sizes
+    let shown = sizes.map { "\($0.term) \(Quantity.plain($0.weighted))" }.joined(separator: ", ")
+    let place = name.isEmpty ? "" : "in '\(name)' "
+    let largest = sizes.map { abs($0.weighted) }.max() ?? 0
+    if let small = sizes.first(where: { abs($0.weighted) * 1_000 < largest }), largest > 0 {
+      check.warn(
+        "terms", "\(place)they begin as \(shown): beside the largest \(small.term) hardly counts. Set the weights anew")
+    } else if name.isEmpty || result.termSizes?.count == sizes.count {
+      check.good("terms", "\(place)they begin as \(shown), with their weights")
     }
   }
 

@@ -47,8 +47,20 @@ public struct Preflight: Codable, Sendable, Equatable {
     public var augmentedAccuracy: Double?
   }
 
+  /// How large a term is before the first step, on a few examples.
+  public struct TermSize: Codable, Sendable, Equatable {
+    /// Empty where the recipe has no settings.
+    public var setting: String
+    public var term: String
+    /// The mean over the examples that count.
+    public var value: Double
+    /// Its part of the loss.
+    public var weighted: Double
+  }
+
   public var findings: [Finding]
   public var teacherSample: TeacherSample?
+  public var termSizes: [TermSize]?
   public var estimate: Estimate?
 
   public var hasProblems: Bool { findings.contains { $0.mark == .problem } }

@@ -48,7 +48,7 @@ final class PreflightCheck {
     checkData(materials, settings.map { ($0.name ?? "", $0.configuration) })
     // On a machine without the device, everything else can still be looked at.
     let models = ModelCheck(check: self, materials: materials, device: device ?? .cpu)
-    models.run(settings.map(\.configuration))
+    models.run(settings.map { ($0.name ?? "", $0.configuration) })
     guard !result.hasProblems, device != nil else { return }
     observer(.stage("Timing a few steps"))
     CostCheck(check: self, materials: materials, models: models).run()

@@ -14,7 +14,7 @@ import Foundation
 ///   "settings": [
 ///     { "name": "few labels", "description": "…", "conclusion": "…", "student": { "parameters": …, … },
 ///       "arms": [ { "name": "alone", "accuracy": …, "accuracy_spread": …, "gain": null,
-///                   "seeds": [ { "seed": 1, "accuracy": …, … } ] } ] }
+///                   "seeds": [ { "seed": 1, "accuracy": …, "validation_accuracy": …, "seconds_per_step": …, … } ] } ] }
 ///   ]
 /// }
 /// ```
@@ -93,23 +93,38 @@ public struct MetricsFile: Codable, Sendable, Hashable {
   /// The results of one training run; its scores are in the same object as its seed.
   public struct Seed: Codable, Sendable, Hashable {
     public var seed: UInt64
+    /// On the test split.
     public var scores: Scores
+    /// On the validation split, of the weights that were kept: what to choose by.
+    public var validationAccuracy: Double?
+    public var secondsPerStep: Double?
 
-    enum CodingKeys: CodingKey { case seed }
+    enum CodingKeys: String, CodingKey {
+      case seed
+      case validationAccuracy = "validation_accuracy"
+      case secondsPerStep = "seconds_per_step"
+    }
 
     public init(from decoder: any Decoder) throws {
-      seed = try decoder.container(keyedBy: CodingKeys.self).decode(UInt64.self, forKey: .seed)
+      let container = try decoder.container(keyedBy: CodingKeys.self)
+      seed = try container.decode(UInt64.self, forKey: .seed)
+      validationAccuracy = try container.decodeIfPresent(Double.self, forKey: .validationAccuracy)
+      secondsPerStep = try container.decodeIfPresent(Double.self, forKey: .secondsPerStep)
       scores = try Scores(from: decoder)
     }
 
-    init(seed: UInt64, scores: Scores) {
-      self.seed = seed
-      self.scores = scores
+    init(_ result: ReportData.SeedResult) {
+      seed = result.seed
+      scores = Scores(result.scores)
+      validationAccuracy = result.validationAccuracy
+      secondsPerStep = result.secondsPerStep
     }
 
     public func encode(to encoder: any Encoder) throws {
       var container = encoder.container(keyedBy: CodingKeys.self)
       try container.encode(seed, forKey: .seed)
+      try container.encodeIfPresent(validationAccuracy, forKey: .validationAccuracy)
+      try container.encodeIfPresent(secondsPerStep, forKey: .secondsPerStep)
       try scores.encode(to: encoder)
     }
   }
@@ -245,7 +260,7 @@ extension MetricsFile.Setting {
     arms = setting.arms.map { arm in
       MetricsFile.Arm(
         name: arm.name, gain: arm.gain.map(MetricsFile.Gain.init),
-        seeds: arm.seeds.map { MetricsFile.Seed(seed: $0.seed, scores: MetricsFile.Scores($0.scores)) },
+        seeds: arm.seeds.map(MetricsFile.Seed.init),
         scores: MetricsFile.Scores(mean: arm))
     }
   }

@@ -200,12 +200,21 @@ extension ReportData {
   /// One training run.
   public struct SeedResult: Codable, Sendable {
     public var seed: UInt64
+    /// On the test split.
     public var scores: Scores
+    /// On the validation split, of the weights that were kept: what to choose by.
+    public var validationAccuracy: Double?
+    public var secondsPerStep: Double?
     public var curve: [CurvePoint]
 
-    public init(seed: UInt64, scores: Scores, curve: [CurvePoint] = []) {
+    public init(
+      seed: UInt64, scores: Scores, validationAccuracy: Double? = nil, secondsPerStep: Double? = nil,
+      curve: [CurvePoint] = []
+    ) {
       self.seed = seed
       self.scores = scores
+      self.validationAccuracy = validationAccuracy
+      self.secondsPerStep = secondsPerStep
       self.curve = curve
     }
   }

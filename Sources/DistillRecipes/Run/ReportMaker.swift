@@ -91,7 +91,8 @@ struct ReportMaker {
       let rounds = EventLog(path: folder.job(job.folderName).events).rounds()
       seeds.append(
         ReportData.SeedResult(
-          seed: job.randomSeed, scores: result.test.scores, curve: rounds.map(\.curvePoint)))
+          seed: job.randomSeed, scores: result.test.scores, validationAccuracy: result.outcome.validation?.accuracy,
+          secondsPerStep: result.secondsPerStep, curve: rounds.map(\.curvePoint)))
     }
     let classes = materials.train.classCount
     let count = Double(max(1, metrics.count))

@@ -74,6 +74,8 @@ struct TrainingResult: Codable, Sendable {
   /// On the test split, looked at once.
   var test: Metrics
   var seconds: Double
+  /// Of the steps since it began, or last went on; nil where none was left.
+  var secondsPerStep: Double?
   /// A hash over each of the files that the training left, by its name in the training's folder.
   var files: [String: String]
 }

@@ -55,13 +55,15 @@ struct TrainingRunner {
           materials.train, examples: materials.split.validation, device: device,
           channelsLast: job.training.channelsLast),
       options: job.training.trainerOptions(job.budget, seed: job.randomSeed), checkpoint: checkpoint)
-    var hasStarted = false
+    var firstStep: Int?
+    var stepping = ContinuousClock.now
     let outcome: Outcome
     do {
       outcome = try trainer.run { event in
         switch event {
         case .started(let step, _):
-          hasStarted = true
+          firstStep = step
+          stepping = .now
           try log.cut(after: step)
         case .round(let round): try log.append(round)
         default: break
@@ -69,7 +71,7 @@ struct TrainingRunner {
         observer(.training(label, event))
         return Interruption.isRequested ? .stop : .continue
       }
-    } catch let error where !hasStarted && checkpoint.exists {
+    } catch let error where firstStep == nil && checkpoint.exists {
       // Student and optimizer may hold a part of the damaged state: all of it is made anew.
       guard unlink(checkpoint.path) == 0 else { throw error }
       observer(
@@ -78,6 +80,8 @@ struct TrainingRunner {
     }
     guard outcome.reason != .interrupted else { throw RunError("interrupted", kind: .interrupted) }
 
+    let steps = outcome.steps - (firstStep ?? 0)
+    let perStep = steps > 0 ? (ContinuousClock.now - stepping) / .seconds(1) / Double(steps) : nil
     let test = try materials.evaluationSet(materials.test, device: device, channelsLast: job.training.channelsLast)
     let logits = try test.logits(of: student).finiteOutputs(of: "the student '\(job.name)'", kind: .failure)
     let metrics = try Metrics(logits: logits, labels: test.labels, teacherLogits: teacherTestLogits)
@@ -88,7 +92,8 @@ struct TrainingRunner {
       student, description, card: ModelCard(job: job, metrics: metrics, dataset: materials.train.name).text)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     let result = TrainingResult(
-      identity: job.identity, outcome: outcome, test: metrics, seconds: seconds, files: try Remains.hashes(in: place))
+      identity: job.identity, outcome: outcome, test: metrics, seconds: seconds, secondsPerStep: perStep,
+      files: try Remains.hashes(in: place))
     try AtomicFile.write(try ResultJSON.line(result), to: place.result)
     // What was needed to go on is no longer.
     try? FileManager.default.removeItem(atPath: place.checkpoint)
