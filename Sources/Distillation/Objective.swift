@@ -12,12 +12,17 @@ public struct Objective {
     public var start: Double
     /// The epoch from which on it no longer counts; nil: to the end.
     public var end: Double?
+    /// Whom the term sees: all of the teacher, or one of an ensemble's members, whose layers it can tap then.
+    public var teacher: TeacherChoice
 
-    public init(_ term: any Term, weight: Ramp = 1, start: Double = 0, end: Double? = nil) {
+    public init(
+      _ term: any Term, weight: Ramp = 1, start: Double = 0, end: Double? = nil, teacher: TeacherChoice = .all
+    ) {
       self.term = term
       self.weight = weight
       self.start = start
       self.end = end
+      self.teacher = teacher
     }
 
     func isActive(at position: TrainingPosition) -> Bool {
@@ -61,7 +66,35 @@ public struct Objective {
 
   public var needsTeacher: Bool { entries.contains { $0.term.needsTeacher } }
   public var studentTaps: [Tap] { entries.flatMap(\.term.studentTaps) }
+  /// The activations that are wanted of the teacher, or of any of its members.
   public var teacherTaps: [Tap] { entries.flatMap(\.term.teacherTaps) }
+
+  /// What the teacher says of a batch, with what the terms want of it and of its members; nil where no term needs one.
+  ///
+  /// - Throws: `DistillationError` when a term chose a member that is not there.
+  public func trace(_ teacher: (any Teacher)?, _ batch: Batch) throws -> TeacherTrace? {
+    guard needsTeacher, let teacher else { return nil }
+    var taps: [Tap] = []
+    var memberTaps: [Int: [Tap]] = [:]
+    for entry in entries where !entry.term.teacherTaps.isEmpty {
+      if let member = try entry.teacher.index(among: teacher.memberNames) {
+        memberTaps[member, default: []] += entry.term.teacherTaps
+      } else {
+        taps += entry.term.teacherTaps
+      }
+    }
+    return memberTaps.isEmpty
+      ? try teacher.trace(batch, taps: taps) : try teacher.trace(batch, taps: taps, memberTaps: memberTaps)
+  }
+
+  /// Makes sure that the members that terms chose are there.
+  ///
+  /// - Throws: `DistillationError` when one is not.
+  public func requireMembers(of teacher: (any Teacher)?) throws {
+    for entry in entries where entry.term.needsTeacher {
+      _ = try entry.teacher.index(among: teacher?.memberNames ?? [])
+    }
+  }
 
   /// The trainable tensors of all terms: for the optimizer.
   public var adapters: [NamedTensor] { named(\.namedParameters) }
@@ -87,12 +120,12 @@ public struct Objective {
     try withoutGradient {
       var first = TermInput(
         student: try student.trace(batch.inputs, taps: studentTaps),
-        teacher: needsTeacher ? try teacher?.trace(batch, taps: teacherTaps) : nil, batch: batch)
+        teacher: try trace(teacher, batch), batch: batch)
       first.parameters = student.namedParameters
       let byToken = try first.byToken()
       for (index, entry) in entries.enumerated() {
         try withRandomStream(try RandomStream(seed: seed, name: "terms.\(index)")) {
-          try entry.term.prepare(entry.term.seesTokens ? byToken : first)
+          try entry.term.prepare((entry.term.seesTokens ? byToken : first).choosing(entry.teacher))
         }
         try entry.term.adapter?.move(to: batch.inputs.device)
         entry.term.adapter?.train()
@@ -122,7 +155,7 @@ public struct Objective {
       var total: Tensor?
       var parts: [Part] = []
       for (entry, count) in zip(entries, counts) where entry.isActive(at: position) {
-        let input = entry.term.seesTokens ? byToken : input
+        let input = try (entry.term.seesTokens ? byToken : input).choosing(entry.teacher)
         let here = entry.term.count(input.batch)
         let weight = entry.weight.value(at: position.progress)
         guard here > 0, weight != 0 else { continue }
@@ -135,6 +168,54 @@ public struct Objective {
       }
       return total.map { Value(total: $0, parts: parts) }
     }
+  }
+}
+
+/// Which part of the teacher a term sees.
+public enum TeacherChoice: Sendable, Equatable {
+  /// All of it: of an ensemble the average.
+  case all
+  /// One member of an ensemble, by its number.
+  case member(Int)
+  /// One member of an ensemble, by its name.
+  case named(String)
+
+  /// The number of the member; nil: all of the teacher.
+  ///
+  /// - Throws: `DistillationError` that lists the members when there is no such one.
+  func index(among names: [String]) throws -> Int? {
+    switch self {
+    case .all: return nil
+    case .member(let index):
+      if names.indices.contains(index) { return index }
+    case .named(let name):
+      if let index = names.firstIndex(of: name) { return index }
+    }
+    guard !names.isEmpty else {
+      throw DistillationError("a term is to learn from \(self), but the teacher has no members to choose from")
+    }
+    throw DistillationError(
+      "a term is to learn from \(self), but the teacher's members are \(names.joined(separator: ", "))")
+  }
+}
+
+extension TeacherChoice: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .all: "the whole teacher"
+    case .member(let index): "member \(index)"
+    case .named(let name): "member '\(name)'"
+    }
+  }
+}
+
+extension TermInput {
+  /// What a term sees that learns from a part of the teacher.
+  fileprivate func choosing(_ choice: TeacherChoice) throws -> TermInput {
+    guard let teacher, choice != .all, let index = try choice.index(among: teacher.memberNames) else { return self }
+    var input = self
+    input.teacher = teacher.memberTraces[index]
+    return input
   }
 }
 

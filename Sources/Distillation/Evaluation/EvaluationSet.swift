@@ -43,11 +43,16 @@ public struct EvaluationSet {
   private func logits(_ forward: (Batch) throws -> Tensor) throws -> Tensor {
     try withoutGradient {
       var rows: [Tensor] = []
-      let batches = loader.batches(epoch: 0)
-      while let batch = try batches.next() { rows.append(try forward(batch).to(Device.cpu, dtype: .float32)) }
+      try forEachBatch { rows.append(try forward($0).to(Device.cpu, dtype: .float32)) }
       guard !rows.isEmpty else { throw DistillationError("there are no examples to evaluate on") }
       return try Tensor.concatenated(rows)
     }
+  }
+
+  /// Shows all examples, in order.
+  func forEachBatch(_ body: (Batch) throws -> Void) throws {
+    let batches = loader.batches(epoch: 0)
+    while let batch = try batches.next() { try body(batch) }
   }
 
   /// Accuracy and negative log-likelihood of a model: what validation looks at.

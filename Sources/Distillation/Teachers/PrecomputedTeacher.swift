@@ -7,8 +7,9 @@ import TorchNN
 public final class PrecomputedTeacher: Teacher {
   /// For each member `[views · rows, C]`.
   private let memberLogits: [Tensor]
-  private let memberWeights: [Double]
-  private let average: EnsembleAverage
+  /// What else there is to say, the same for all batches: weights, names and classes of the members. Its logits are those
+  /// of a first batch.
+  private let template: TeacherTrace
   /// The row of each example id.
   private let rows: [Int: Int]
   private let views: Int
@@ -30,8 +31,7 @@ public final class PrecomputedTeacher: Teacher {
     var rows: [Int: Int] = [:]
     for (row, id) in loader.examples.enumerated() { rows[id] = row }
     var stored: [Tensor] = []
-    var weights: [Double] = [1]
-    var average = EnsembleAverage.logits
+    var template: TeacherTrace?
     let total = Double(views * loader.batchCount)
     var done = 0.0
     for view in 0..<views {
@@ -42,8 +42,7 @@ public final class PrecomputedTeacher: Teacher {
         }
         let trace = try teacher.trace(batch)
         if stored.isEmpty {
-          weights = trace.memberWeights
-          average = trace.average
+          template = trace
           stored = try trace.memberLogits.map {
             try Tensor.zeros([views * rows.count, try $0.size(-1)], device: $0.device)
           }
@@ -56,14 +55,16 @@ public final class PrecomputedTeacher: Teacher {
         if progress(done / total) == .stop { throw Interrupted() }
       }
     }
-    self.memberLogits = stored
-    self.memberWeights = weights
-    self.average = average
+    guard let template else { throw DistillationError("there are no examples to label") }
+    memberLogits = stored
+    self.template = template
     self.rows = rows
     self.views = views
     dataset = loader.dataset
     inputIdentity = try loader.inputIdentity
   }
+
+  public var memberNames: [String] { template.memberNames }
 
   public func requireFit(_ loader: DataLoader) throws {
     let given = try loader.inputIdentity
@@ -84,6 +85,10 @@ public final class PrecomputedTeacher: Teacher {
     }
   }
 
+  public func trace(_ batch: Batch, taps: [Tap], memberTaps: [Int: [Tap]]) throws -> TeacherTrace {
+    try trace(batch, taps: taps + memberTaps.values.flatMap(\.self))
+  }
+
   public func trace(_ batch: Batch, taps: [Tap]) throws -> TeacherTrace {
     guard taps.isEmpty else {
       throw DistillationError("only logits were precomputed: terms on layers need the teacher to run live")
@@ -92,8 +97,9 @@ public final class PrecomputedTeacher: Teacher {
       throw DistillationError("view \(batch.view) of the examples was not labelled, only \(views) were")
     }
     let places = try Self.indices(batch.ids, rows, view: batch.view, device: batch.inputs.device)
-    let logits = try withoutGradient { try memberLogits.map { try $0.gathered(places) } }
-    return TeacherTrace(memberLogits: logits, memberWeights: memberWeights, average: average)
+    return try withoutGradient {
+      try template.replacingLogits(memberLogits.map { try $0.gathered(places) })
+    }
   }
 
   private static func indices(_ ids: [Int], _ rows: [Int: Int], view: Int, device: Device) throws -> Tensor {

@@ -1,6 +1,4 @@
 import DistillData
-import Foundation
-import Torch
 import TorchNN
 
 /// Something that knows, and does not learn: a frozen model, an ensemble, or outputs that were computed before.
@@ -11,81 +9,47 @@ public protocol Teacher: AnyObject {
   /// What the teacher says of a batch: outputs that never require a gradient.
   func trace(_ batch: Batch, taps: [Tap]) throws -> TeacherTrace
 
+  /// The same, with taps into single members too, by their number. Only a teacher with members has any.
+  func trace(_ batch: Batch, taps: [Tap], memberTaps: [Int: [Tap]]) throws -> TeacherTrace
+
+  /// The names of its members, among which a term can choose; empty for one that has none.
+  var memberNames: [String] { get }
+
   /// Makes sure that it can teach on what a loader shows: outputs that were computed before are those of certain inputs
   /// only.
   ///
   /// - Throws: `DistillationError` that says what differs.
   func requireFit(_ loader: DataLoader) throws
+
+  /// The training begins, or goes on after `step` steps; what `trainingState` holds was put back then. Called once,
+  /// before the first step.
+  func trainingWillStart(student: any Layer, step: Int) throws
+
+  /// The student took a step: `step` steps have been taken now.
+  func studentDidStep(_ student: any Layer, step: Int) throws
+
+  /// What changes in it while the student is trained, for the training's checkpoint; nothing, for most. The names and
+  /// shapes are the same all the time.
+  var trainingState: [NamedTensor] { get }
 }
 
 extension Teacher {
+  public func trace(_ batch: Batch, taps: [Tap], memberTaps: [Int: [Tap]]) throws -> TeacherTrace {
+    guard memberTaps.isEmpty else { throw DistillationError("the teacher has no members to tap") }
+    return try trace(batch, taps: taps)
+  }
+
+  public var memberNames: [String] { [] }
+
   public func requireFit(_ loader: DataLoader) throws {}
 
+  public func trainingWillStart(student: any Layer, step: Int) throws {}
+
+  public func studentDidStep(_ student: any Layer, step: Int) throws {}
+
+  public var trainingState: [NamedTensor] { [] }
+
   public func trace(_ batch: Batch) throws -> TeacherTrace { try trace(batch, taps: []) }
-}
-
-/// What a teacher said of a batch: the logits of each of its members, how they are to be averaged, and activations.
-public struct TeacherTrace {
-  /// The logits of each member, `[N, C]`; one for a single teacher.
-  public var memberLogits: [Tensor]
-  /// The weight of each member; they sum to 1.
-  public var memberWeights: [Double]
-  public var average: EnsembleAverage
-  public var activations: [Tap: Tensor]
-
-  public init(
-    memberLogits: [Tensor], memberWeights: [Double], average: EnsembleAverage, activations: [Tap: Tensor] = [:]
-  ) {
-    self.memberLogits = memberLogits
-    self.memberWeights = memberWeights
-    self.average = average
-    self.activations = activations
-  }
-
-  /// The trace of a single teacher.
-  public init(logits: Tensor, activations: [Tap: Tensor] = [:]) {
-    self.init(memberLogits: [logits], memberWeights: [1], average: .logits, activations: activations)
-  }
-
-  /// - Throws: `TapError` when nothing was recorded there.
-  public func activation(at tap: Tap) throws -> Tensor {
-    guard let tensor = activations[tap] else { throw TapError(path: tap.path, suggestions: []) }
-    return tensor
-  }
-
-  /// The logarithms of the soft targets at a temperature, `[N, C]`, in float32.
-  ///
-  /// For one member log softmax(v / T); for several their average as `EnsembleAverage` says, taken at that temperature.
-  public func logSoftTargets(temperature: Double) throws -> Tensor {
-    let scaled = try memberLogits.map { try $0.to(.float32) * (1 / temperature) }
-    guard scaled.count > 1 else { return try scaled[0].logSoftmax() }
-    switch average {
-    case .arithmetic:
-      let shifted = try zip(scaled, memberWeights).map { try $0.logSoftmax() + Foundation.log($1) }
-      return try Tensor.stacked(shifted).logSumExp(along: 0)
-    case .geometric, .logits:
-      return try weightedSum(scaled).logSoftmax()
-    }
-  }
-
-  /// One logit per class, `[N, C]`, in float32: what logit matching compares with.
-  ///
-  /// For the arithmetic mean the logarithm of the mean probability; for the geometric mean the weighted mean of the log
-  /// probabilities; for the mean of logits just that.
-  public func logits() throws -> Tensor {
-    let members = try memberLogits.map { try $0.to(.float32) }
-    guard members.count > 1 else { return members[0] }
-    switch average {
-    case .arithmetic: return try logSoftTargets(temperature: 1)
-    case .geometric: return try weightedSum(members.map { try $0.logSoftmax() })
-    case .logits: return try weightedSum(members)
-    }
-  }
-
-  private func weightedSum(_ members: [Tensor]) throws -> Tensor {
-    let weighted = try zip(members, memberWeights).map { try $0 * $1 }
-    return try Tensor.stacked(weighted).sum(along: 0)
-  }
 }
 
 /// How the members of an ensemble become one teacher.
@@ -102,4 +66,17 @@ public enum EnsembleAverage: String, Codable, Sendable, CaseIterable {
   case geometric
   /// The mean of the members' logits.
   case logits
+}
+
+/// How much each member of an ensemble counts.
+public enum MemberWeighting: Sendable, Equatable {
+  /// By its weight, for all examples alike.
+  case fixed
+  /// For each example by how sure the member is of it:
+  ///
+  ///     wₘ(x) ∝ wₘ · exp(−sharpness · Hₘ(x)),   Hₘ(x) = −Σ p log p,   p = softmax(vₘ(x))
+  ///
+  /// where wₘ is its fixed weight and Hₘ the entropy in nats of what it says at temperature 1, whatever the temperature of
+  /// the term. At sharpness 0 the weights are the fixed ones; as it grows, the surest member alone counts.
+  case confidence(sharpness: Double)
 }

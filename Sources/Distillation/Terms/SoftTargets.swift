@@ -70,7 +70,7 @@ public final class SoftTargets: Term {
     var teacher = try input.requireTeacher(for: name)
     var logits = input.student.output
     if standardize {
-      teacher.memberLogits = try teacher.memberLogits.map(standardizedLogits)
+      teacher = try teacher.mappingLogits(standardizedLogits)
       logits = try standardizedLogits(logits)
     }
     var targets = try teacher.logSoftTargets(temperature: temperature)

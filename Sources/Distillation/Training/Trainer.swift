@@ -58,14 +58,14 @@ public final class Trainer {
 
   let student: any Layer
   private let teacher: (any Teacher)?
-  private let objective: Objective
+  let objective: Objective
   let optimizer: any Optimizer
   private let schedule: Schedule
   private let loader: DataLoader
   private let validation: EvaluationSet?
   private let options: Options
   private let stepsPerEpoch: Int
-  private let stepsPerRound: Int
+  let stepsPerRound: Int
   private let dropout: RandomStream
   private let checkpoint: TrainingCheckpoint?
   var state = TrainingState()
@@ -88,6 +88,7 @@ public final class Trainer {
       let names = objective.entries.filter { $0.term.needsTeacher }.map(\.term.name)
       throw DistillationError("\(names.joined(separator: ", ")) cannot be computed without a teacher")
     }
+    try objective.requireMembers(of: teacher)
     try teacher?.requireFit(loader)
     let missing = objective.adapters.filter { adapter in
       !optimizer.tensors.contains { $0 === adapter.tensor }
@@ -134,47 +135,68 @@ public final class Trainer {
       }
       if answer == .stop, state.step < options.steps { return outcome(.interrupted) }
     }
-    if options.keep == .best, let best = state.best { try student.overwrite(with: best.weights) }
-    student.eval()
-    let outcome = outcome(state.step < options.steps ? .earlyStopped : .completed)
+    let outcome = try finish()
     _ = try listener(.finished(outcome))
     return outcome
   }
 
   /// One step: forward, objective, backward for each batch, then one step of the optimizer.
   private func takeStep(_ batches: [Batch]) throws {
-    let position = TrainingPosition(
-      epoch: Double(state.step) / Double(stepsPerEpoch), progress: Double(state.step) / Double(options.steps))
+    let step = beginStep(batches)
+    for batch in batches {
+      let teacherTrace = try objective.trace(teacher, batch)
+      let studentTrace = try forward(batch, taps: objective.studentTaps)
+      try learn(from: teacherTrace, studentTrace, batch, step)
+    }
+    try endStep()
+  }
+
+  /// What holds for all batches of a step.
+  struct Step {
+    let position: TrainingPosition
+    let counts: [Int]
+  }
+
+  func beginStep(_ batches: [Batch]) -> Step {
     optimizer.learningRateFactor = schedule.factor(step: state.step, of: options.steps)
     if let momentum = schedule.momentum(step: state.step, of: options.steps) { optimizer.momentum = momentum }
-    let counts = objective.counts(batches)
-    for batch in batches {
-      let teacherTrace = objective.needsTeacher ? try teacher?.trace(batch, taps: objective.teacherTaps) : nil
-      let studentTrace = try withRandomStream(dropout) {
-        try options.precision.compute(on: batch.inputs.device) {
-          try student.trace(batch.inputs, taps: objective.studentTaps)
-        }
-      }
-      guard
-        let value = try objective.evaluate(
-          student: studentTrace, teacher: teacherTrace, batch: batch, position: position, counts: counts)
-      else { continue }
-      try (scalesLoss ? value.total * state.lossScale.factor : value.total).backward()
-      try state.note(value, exampleCount: batch.ids.count)
+    return Step(
+      position: TrainingPosition(
+        epoch: Double(state.step) / Double(stepsPerEpoch), progress: Double(state.step) / Double(options.steps)),
+      counts: objective.counts(batches))
+  }
+
+  func forward(_ batch: Batch, taps: [Tap]) throws -> Trace {
+    try withRandomStream(dropout) {
+      try options.precision.compute(on: batch.inputs.device) { try student.trace(batch.inputs, taps: taps) }
     }
+  }
+
+  /// Adds the gradient of the objective on a batch.
+  func learn(from teacherTrace: TeacherTrace?, _ studentTrace: Trace, _ batch: Batch, _ step: Step) throws {
+    guard
+      let value = try objective.evaluate(
+        student: studentTrace, teacher: teacherTrace, batch: batch, position: step.position, counts: step.counts)
+    else { return }
+    try (scalesLoss ? value.total * state.lossScale.factor : value.total).backward()
+    try state.note(value, exampleCount: batch.ids.count)
+  }
+
+  func endStep() throws {
     if try !scalesLoss || state.lossScale.unscale(optimizer.tensors) {
       if let limit = options.clipNorm { _ = try clipGradientNorm(optimizer.tensors, maximum: limit) }
       try optimizer.step()
     }
     try optimizer.zeroGradients()
     state.step += 1
+    try teacher?.studentDidStep(student, step: state.step)
   }
 
   /// Whether gradients may be too small for the precision.
   private var scalesLoss: Bool { options.precision == .float16 }
 
   /// The batches of the next step; a step never spans two epochs.
-  private func nextBatches(_ batches: inout DataLoader.Batches) throws -> [Batch] {
+  func nextBatches(_ batches: inout DataLoader.Batches) throws -> [Batch] {
     var step: [Batch] = []
     while step.count < options.accumulation {
       if let batch = try batches.next() {
@@ -191,7 +213,7 @@ public final class Trainer {
     return step
   }
 
-  private func finishRound() throws -> Event.Round {
+  func finishRound() throws -> Event.Round {
     let losses = try state.takeRoundLosses()
     guard losses.total.isFinite, state.lossScale.factor >= LossScale.smallest else {
       throw DistillationError(
@@ -213,7 +235,14 @@ public final class Trainer {
       loss: losses.total, parts: losses.parts, validation: score, isBest: isBest)
   }
 
-  private func outcome(_ reason: Outcome.Reason) -> Outcome {
+  /// Gives the student the weights that are kept.
+  func finish() throws -> Outcome {
+    if options.keep == .best, let best = state.best { try student.overwrite(with: best.weights) }
+    student.eval()
+    return outcome(state.step < options.steps ? .earlyStopped : .completed)
+  }
+
+  func outcome(_ reason: Outcome.Reason) -> Outcome {
     let keepsBest = options.keep == .best && state.best != nil
     return Outcome(
       reason: reason, steps: state.step, keptRound: keepsBest ? state.best?.round ?? state.round : state.round,
@@ -222,15 +251,20 @@ public final class Trainer {
 
   private func save(_ listener: (Event) throws -> Answer) throws {
     guard let checkpoint else { return }
-    try checkpoint.write(
-      state, student: student, optimizer: optimizer, adapters: objective.adapterState, dropout: dropout)
+    try checkpoint.write([state], [participant])
     _ = try listener(.checkpointed(path: checkpoint.path))
   }
 
   private func restore() throws {
-    guard let checkpoint, checkpoint.exists else { return }
-    state = try checkpoint.read(
-      student: student, optimizer: optimizer, adapters: objective.adapterState, dropout: dropout)
+    if let checkpoint, checkpoint.exists, let saved = try checkpoint.read([participant]).first { state = saved }
+    try teacher?.trainingWillStart(student: student, step: state.step)
+  }
+
+  /// What a checkpoint holds beside the state.
+  var participant: TrainingCheckpoint.Participant {
+    TrainingCheckpoint.Participant(
+      student: student, optimizer: optimizer, adapters: objective.adapterState,
+      teacher: teacher?.trainingState ?? [], dropout: dropout)
   }
 }
 
@@ -239,7 +273,7 @@ extension Optimizer {
 }
 
 /// Decides when progress is to be told, and measures speed.
-private struct ProgressClock {
+struct ProgressClock {
   private let interval: Double
   private let startingExamples: Int
   private let start = ContinuousClock.now
