@@ -78,7 +78,8 @@ public struct TermOption: Sendable {
   public static func number(
     _ name: String, _ value: Double?, _ range: NumberRange = .any, _ meaning: String
   ) -> TermOption {
-    TermOption(name: name, form: .number(range), default: value.map { .number($0) }, isRequired: false, meaning: meaning)
+    TermOption(
+      name: name, form: .number(range), default: value.map { .number($0) }, isRequired: false, meaning: meaning)
   }
 
   public static func integer(
