@@ -7,7 +7,7 @@ import TorchNN
 /// Each of its outputs is a class of the data or none. Outputs that are none are left out, and its probabilities are over
 /// the classes that remain. In an `EnsembleTeacher` it has no say about the classes that it does not know: their average is
 /// over the members that know them; see `TeacherTrace.logSoftTargets(temperature:)`. It spreads all of its probability
-/// over its own classes even for an example of another one.
+/// over its own classes even for an example of another one; `SpecialistTeacher` is for members that can tell.
 public final class ClassSubsetTeacher: Teacher {
   private let teacher: any Teacher
   private let subset: ClassSubset
