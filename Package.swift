@@ -56,6 +56,7 @@ let package = Package(
       dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation"],
       path: "Benchmarks/Sources/distill-bench"),
     .executableTarget(name: "distill-in-swift", dependencies: ["Distillation"], path: "Examples/DistillInSwift"),
+    .executableTarget(name: "own-term", dependencies: ["Distillation"], path: "Examples/OwnTerm"),
     .target(name: "TestSupport", dependencies: ["Torch", "TorchNN", "DistillData"], path: "Tests/TestSupport"),
     .testTarget(name: "TorchTests", dependencies: ["Torch", "TestSupport"]),
     .testTarget(name: "TorchNNTests", dependencies: ["Torch", "TorchNN", "TestSupport"]),
@@ -71,7 +72,8 @@ let package = Package(
     .testTarget(name: "distillTests", dependencies: ["DistillRecipes", "distill"]),
     // They run the binary, which this dependency builds.
     .testTarget(name: "DistillCommandTests", dependencies: ["DistillRecipes", "distill"]),
-    .testTarget(name: "DocumentationTests", dependencies: ["Torch", "DistillRecipes", "distill", "distill-in-swift"]),
+    .testTarget(
+      name: "DocumentationTests", dependencies: ["Torch", "DistillRecipes", "distill", "distill-in-swift", "own-term"]),
   ],
   swiftLanguageModes: [.v6]
 )

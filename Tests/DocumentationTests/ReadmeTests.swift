@@ -58,6 +58,18 @@ import Testing
     #expect(shown.contains { $0.hasPrefix("teacher 0.") && $0.contains("\nstudent distilled 0.") })
   }
 
+  /// The method that the guide shows is the example's, and the example trains with it.
+  @Test func aTermOfOnesOwnRuns() throws {
+    let example = try Package.text("Examples/OwnTerm/main.swift")
+    let shown = CodeBlock.all(in: try Package.text("Guides/Terms.md")).filter { $0.kind == "swift" }.map(\.text)
+    #expect(shown.count == 1 && shown.allSatisfy(example.contains))
+    let result = try run(
+      "\(Package.programs)/own-term", [], in: Package.root, environment: ["OMP_NUM_THREADS": "1"])
+    #expect(result.status == 0, "\(result.errors)")
+    let accuracies = result.output.split(separator: "\n").compactMap { Double($0.split(separator: " ").last ?? "") }
+    #expect(accuracies.count == 2 && accuracies.allSatisfy { $0 > 0.85 }, "\(result.output)")
+  }
+
   /// What is said of make is said of targets that there are.
   @Test func makeTargetsExist() throws {
     let makefile = try Package.text("Makefile")

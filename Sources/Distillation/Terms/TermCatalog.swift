@@ -33,6 +33,7 @@ public enum TermCatalog {
     SimpleRecipe.kind,
     MaskedGeneration.kind,
     ActivationStatistics.kind,
+    SelfDistillation.kind,
   ]
 
   private static let relations: [TermKind] = [
