@@ -47,7 +47,8 @@ import TorchOptim
   static let relatesExamples: Set<String> = [
     "class_wise_self_distillation", "prediction_correlation", "probabilistic_transfer", "relational_knowledge",
     "similarity_preserving", "correlation_congruence", "contrastive_representation", "channel_correlation",
-    "activation_boundaries", "self_distillation", "knowledge_review", "simple_recipe", "feature_overhaul", "activation_statistics",
+    "activation_boundaries", "self_distillation", "knowledge_review", "simple_recipe", "feature_overhaul",
+    "activation_statistics",
   ]
   /// Terms that draw random numbers at every step.
   static let draws: Set<String> = ["masked_generation", "sampled_soft_targets", "contrastive_representation"]
