@@ -17,11 +17,13 @@ struct ReportMaker {
   let device: Device
 
   func make(seconds: Double) throws -> ReportData {
-    ReportData(
+    let students = try studentFigures()
+    return ReportData(
       title: configuration.name, recipe: configuration.yaml,
       manifest: try Manifest.entries(
         configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [], seconds: seconds),
-      classNames: materials.train.classNames, teacher: try describeTeacher(), settings: try plan.settings.map(setting),
+      classNames: materials.train.classNames, teacher: try describeTeacher(),
+      settings: try zip(plan.settings, students).map(setting),
       similarities: try similarities(), examples: try examples())
   }
 
@@ -53,7 +55,20 @@ struct ReportMaker {
 
   // MARK: Settings
 
-  private func setting(_ setting: RunPlan.Setting) throws -> ReportData.Setting {
+  /// What the student of each setting weighs and costs; students that are the same are measured once.
+  private func studentFigures() throws -> [ReportData.Figures] {
+    var measured: [(specification: ModelSpecification, figures: ReportData.Figures)] = []
+    return try plan.settings.map { setting in
+      let specification = try setting.configuration.student.specification(
+        inputShape: materials.train.exampleShape, classCount: materials.train.classCount)
+      if let known = measured.first(where: { $0.specification == specification }) { return known.figures }
+      let made = try figures(specification)
+      measured.append((specification, made))
+      return made
+    }
+  }
+
+  private func setting(_ setting: RunPlan.Setting, _ student: ReportData.Figures) throws -> ReportData.Setting {
     let arms: [TrainingJob.Arm] = setting.configuration.compare ? [.alone, .distilled] : [.distilled]
     var made = try arms.map { try arm($0, setting) }
     if made.count == 2 {
@@ -62,11 +77,9 @@ struct ReportMaker {
         made[1].gain = ReportData.Interval(mean: gain.mean, low: low, high: high)
       }
     }
-    let specification = try setting.configuration.student.specification(
-      inputShape: materials.train.exampleShape, classCount: materials.train.classCount)
     var shown = ReportData.Setting(
       name: setting.name.isEmpty ? configuration.name : setting.name, description: Self.describe(setting, materials),
-      student: try figures(specification), arms: made)
+      student: student, arms: made)
     shown.conclusion = Verdict(shown).sentence
     return shown
   }
