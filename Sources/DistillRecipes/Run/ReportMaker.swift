@@ -230,7 +230,9 @@ extension Event.Round {
   var curvePoint: ReportData.CurvePoint {
     ReportData.CurvePoint(
       epoch: epoch, trainLoss: loss,
-      lossParts: parts.sorted { $0.key < $1.key }.map { ReportData.LossPart($0.key, $0.value) },
+      lossParts: parts.sorted { $0.key < $1.key }.map {
+        ReportData.LossPart($0.key.replacing("_", with: " "), $0.value)
+      },
       validationAccuracy: validation?.accuracy, validationLoss: validation?.loss)
   }
 }
