@@ -79,6 +79,30 @@ struct CheckTests {
     }
   }
 
+  @Test("A run finds out what its terms lack before it trains anything")
+  func runChecksTerms() throws {
+    try Sample.withTeacher { folder in
+      for (terms, word) in [
+        ("[{hints: {layers: [hidden.7]}}, hard_labels]", "terms[0] (hints) wants of the student"),
+        ("[{attention_transfer: {layers: [hidden.0]}}, hard_labels]", "attention_transfer takes activations"),
+      ] {
+        let outcome = try Command.run(["run", "terms=\(terms)", "--output", "new"], in: folder)
+        #expect(outcome.code == 2 && outcome.errors.contains(word), "\(outcome.everything)")
+        #expect(!FileManager.default.fileExists(atPath: "\(folder)/new"))
+      }
+    }
+  }
+
+  @Test("A damaged mark of a run is called that")
+  func damagedMark() throws {
+    try withFolder { folder in
+      try write("name: x", to: "\(folder)/run/recipe.yaml")
+      try write("{}", to: "\(folder)/run/run.json")
+      let outcome = try Command.run(["resume", "run"], in: folder)
+      #expect(outcome.code == 2 && outcome.errors.contains("run/run.json, by which a run is known, is damaged"))
+    }
+  }
+
   @Test("All problems are named at once")
   func several() throws {
     try Sample.withTeacher { folder in

@@ -173,25 +173,9 @@ final class ModelCheck {
 
   /// Whether the places that terms look at are there.
   private func checkTaps(_ objective: Objective, student: (any Layer)?, teachers: [any Layer]) -> Bool {
-    var areThere = true
-    for (index, entry) in objective.entries.enumerated() {
-      do {
-        if let student { _ = try student.resolve(entry.term.studentTaps) }
-      } catch {
-        areThere = false
-        check.problem("terms", "terms[\(index)] (\(entry.term.name)) wants of the student: \(error)")
-      }
-      guard !entry.term.teacherTaps.isEmpty else { continue }
-      for teacher in teachers {
-        do {
-          _ = try teacher.resolve(entry.term.teacherTaps)
-        } catch {
-          areThere = false
-          check.problem("terms", "terms[\(index)] (\(entry.term.name)) wants of the teacher: \(error)")
-        }
-      }
-    }
-    return areThere
+    let missing = objective.missingPlaces(student: student, teachers: teachers)
+    for text in missing { check.problem("terms", text) }
+    return missing.isEmpty
   }
 
   /// Whether what student and teacher give there can be compared, and how large the terms are before the first step.

@@ -197,12 +197,13 @@ public final class Experiment: Sendable {
     let materials = try Materials(configuration.data, seed: configuration.dataSeed)
     for notice in materials.train.notices + materials.test.notices { observer(.notice("warning: \(notice)")) }
     let (shape, classes) = (materials.train.exampleShape, materials.train.classCount)
+    var teachers: [any Layer] = []
     if let teacher = configuration.teacher {
       if teacher.isToBeTrained {
-        _ = try ModelZoo.make(try teacher.specificationToTrain(inputShape: shape, classCount: classes))
+        teachers = [try ModelZoo.make(try teacher.specificationToTrain(inputShape: shape, classCount: classes))]
       } else {
         let maker = try TeacherMaker(teacher, folder: folder, materials: materials, device: device)
-        for member in maker.members { _ = try maker.makeModel(member) }
+        teachers = try maker.members.map { try maker.makeModel($0) }
       }
     }
     for (_, setting) in try configuration.resolvedSettings() {
@@ -211,6 +212,8 @@ public final class Experiment: Sendable {
         try student.load(try Checkpoint.readFinite(try ModelSource(weights).weights))
       }
       for seed in setting.seeds { _ = try materials.examples(setting.data, seed: seed) }
+      try Objective(setting.terms.map { try $0.entry() })
+        .requireFit(student: student, teachers: teachers, materials: materials, device: device)
     }
     return (materials, device)
   }

@@ -57,8 +57,13 @@ struct ResumeCommand: ParsableCommand {
     }
     let folder = RunFolder(folder)
     guard folder.exists else {
-      let missing = FileManager.default.fileExists(atPath: folder.marker) ? folder.recipe : folder.marker
-      throw RunError("there is no run in \(folder.path): \(missing) is missing. Start one: distill run RECIPE")
+      let names = [folder.marker, folder.recipe]
+      if let missing = names.first(where: { !FileManager.default.fileExists(atPath: $0) }) {
+        throw RunError("there is no run in \(folder.path): \(missing) is missing. Start one: distill run RECIPE")
+      }
+      throw RunError(
+        "\(folder.marker), by which a run is known, is damaged: put it back, or run \(folder.recipe) again in another "
+          + "folder (--output)")
     }
     try Runner.run(try Configuration.load(path: folder.recipe), folder, talk, .resuming)
   }

@@ -1,0 +1,46 @@
+import DistillData
+import Distillation
+import Torch
+import TorchNN
+
+extension Objective {
+  /// What terms look at and models do not have, each with the term's place in the recipe and near matches.
+  func missingPlaces(student: (any Layer)?, teachers: [any Layer]) -> [String] {
+    func missing(_ taps: [Tap], in model: any Layer) -> (any Error)? {
+      do {
+        _ = try model.resolve(taps)
+        return nil
+      } catch { return error }
+    }
+    return entries.enumerated().flatMap { index, entry in
+      let place = "terms[\(index)] (\(entry.term.name)) wants of the"
+      let ofStudent = student.flatMap { missing(entry.term.studentTaps, in: $0) }.map { "\(place) student: \($0)" }
+      let ofTeacher = teachers.compactMap { missing(entry.term.teacherTaps, in: $0) }.map { "\(place) teacher: \($0)" }
+      return [ofStudent].compactMap(\.self) + ofTeacher
+    }
+  }
+
+  /// Makes sure that terms on layers find theirs and can compare them, before any time is spent on a training.
+  ///
+  /// - Throws: `RunError` with what is missing or does not fit.
+  func requireFit(
+    student: any Layer, teachers: [any Layer], materials: Materials, device: Device
+  ) throws {
+    guard !studentTaps.isEmpty || !teacherTaps.isEmpty, !needsTeacher || !teachers.isEmpty else { return }
+    let missing = missingPlaces(student: student, teachers: teachers)
+    guard missing.isEmpty else { throw RunError(missing.joined(separator: "; ")) }
+    var options = DataLoader.Options(batchSize: 16)
+    options.normalization = materials.normalization
+    options.device = device
+    let loader = try DataLoader(
+      dataset: materials.train, examples: Array(materials.split.train.prefix(16)), options: options)
+    for model in [student] + teachers { try model.move(to: device) }
+    let members = teachers.map { FrozenTeacher($0) }
+    let teacher: (any Teacher)? = members.count > 1 ? try EnsembleTeacher(members) : members.first
+    do {
+      try prepare(student: student, teacher: teacher, batch: loader.batch(ids: loader.examples), seed: 0)
+    } catch let error where error is DistillationError || error is TorchError {
+      throw RunError("the terms do not fit student and teacher: \(error)")
+    }
+  }
+}
