@@ -186,15 +186,13 @@ final class ModelCheck {
     for model in [student] + teachers { try model.move(to: device) }
     let loader = try runner.makeLoader(try trialJob(setting))
     let batch = try loader.batch(ids: spread(loader.examples, count: 64))
-    let members = teachers.map { FrozenTeacher($0) }
-    let single: (any Teacher)? = members.count > 1 ? try EnsembleTeacher(members) : members.first
-    let asked = objective.needsTeacher ? try teacher?.makeTeacher() ?? single : nil
+    let asked = objective.needsTeacher ? try teacher?.makeTeacher() ?? frozenTeacher(teachers) : nil
     try objective.prepare(student: student, teacher: asked, batch: batch, seed: 0)
     let value = try withRandomStream(try RandomStream(seed: 0, name: "check", device: device)) {
       try withoutGradient {
         try objective.evaluate(
           student: student.trace(batch.inputs, taps: objective.studentTaps),
-          teacher: asked?.trace(batch, taps: objective.teacherTaps), batch: batch)
+          teacher: objective.trace(asked, batch), batch: batch)
       }
     }
     // A teacher that is still to be trained says nothing of how large terms will be.

@@ -35,12 +35,17 @@ extension Objective {
     let loader = try DataLoader(
       dataset: materials.train, examples: Array(materials.split.train.prefix(16)), options: options)
     for model in [student] + teachers { try model.move(to: device) }
-    let members = teachers.map { FrozenTeacher($0) }
-    let teacher: (any Teacher)? = members.count > 1 ? try EnsembleTeacher(members) : members.first
     do {
-      try prepare(student: student, teacher: teacher, batch: loader.batch(ids: loader.examples), seed: 0)
+      try prepare(
+        student: student, teacher: frozenTeacher(teachers), batch: loader.batch(ids: loader.examples), seed: 0)
     } catch let error where error is DistillationError || error is TorchError {
       throw RunError("the terms do not fit student and teacher: \(error)")
     }
   }
+}
+
+/// A teacher of these models, all alike; nil where there is none.
+func frozenTeacher(_ models: [any Layer]) throws -> (any Teacher)? {
+  let members = models.map { FrozenTeacher($0) }
+  return members.count > 1 ? try EnsembleTeacher(members) : members.first
 }

@@ -16,7 +16,7 @@ import TorchNN
 /// ## Reference
 /// Heo, Lee, Yun, Choi: Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden Neurons. AAAI 2019,
 /// arXiv:1811.03233, equation 5.
-public final class ActivationBoundaries: Term {
+public final class ActivationBoundaries: LayerTerm {
   public static let kind = TermKind(
     "activation_boundaries", "which of the teacher's neurons are active", paper: "Heo et al. 2019, arXiv:1811.03233",
     options: [
@@ -29,7 +29,7 @@ public final class ActivationBoundaries: Term {
   }
 
   public let name = "activation_boundaries"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let margin: Double
   private let reduction: ElementReduction
   private var connectors: LayerAdapters<Sequential>?
@@ -45,8 +45,6 @@ public final class ActivationBoundaries: Term {
     self.reduction = reduction
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { connectors }
 
   public func prepare(_ first: TermInput) throws {

@@ -14,7 +14,7 @@ import TorchNN
 /// ## Reference
 /// Zagoruyko, Komodakis: Paying More Attention to Attention: Improving the Performance of Convolutional Neural Networks
 /// via Attention Transfer. ICLR 2017, arXiv:1612.03928, equation 2.
-public final class AttentionTransfer: Term {
+public final class AttentionTransfer: LayerTerm {
   /// How far two attention maps are apart.
   public enum Distance: String, Sendable, CaseIterable {
     /// The mean over positions of the squared difference: the authors' code.
@@ -36,7 +36,7 @@ public final class AttentionTransfer: Term {
   }
 
   public let name = "attention_transfer"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let power: Double
   private let distance: Distance
 
@@ -50,9 +50,6 @@ public final class AttentionTransfer: Term {
     self.power = power
     self.distance = distance
   }
-
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   public func prepare(_ first: TermInput) throws {
     for pair in layers { _ = try first.features(at: pair, for: name) }

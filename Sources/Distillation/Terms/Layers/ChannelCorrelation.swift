@@ -19,7 +19,7 @@ import TorchNN
 /// ## Reference
 /// Liu, Huang, Lin, Xie, Wang, Chang, Liang: Exploring Inter-Channel Correlation for Diversity-Preserved Knowledge
 /// Distillation. ICCV 2021.
-public final class ChannelCorrelation: Term {
+public final class ChannelCorrelation: LayerTerm {
   public static let kind = TermKind(
     "channel_correlation", "which channels go together", paper: "Liu et al. 2021 (ICCV, ICKD)",
     options: [
@@ -30,7 +30,7 @@ public final class ChannelCorrelation: Term {
   ) { try ChannelCorrelation(layers: $0.layers(), normalized: $0.flag("normalized"), grid: $0.integer("grid")) }
 
   public let name = "channel_correlation"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let normalized: Bool
   private let grid: Int
   private var embeddings: LayerAdapters<Sequential>?
@@ -44,8 +44,6 @@ public final class ChannelCorrelation: Term {
     try requireLayers(layers, for: name)
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { embeddings }
 
   public func prepare(_ first: TermInput) throws {

@@ -16,7 +16,7 @@ import TorchNN
 /// ## Reference
 /// Kim, Park, Kwak: Paraphrasing Complex Network: Network Compression via Factor Transfer. NeurIPS 2018,
 /// arXiv:1802.04977, equations 1 to 3.
-public final class FactorTransfer: Term {
+public final class FactorTransfer: LayerTerm {
   public static let kind = TermKind(
     "factor_transfer", "the teacher's activations in fewer channels, paraphrased and translated",
     paper: "Kim et al. 2018, arXiv:1802.04977",
@@ -34,7 +34,7 @@ public final class FactorTransfer: Term {
   }
 
   public let name = "factor_transfer"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let power: Int
   private let rate: Double
   private let reconstruction: Double
@@ -69,8 +69,6 @@ public final class FactorTransfer: Term {
     self.paraphraserFirst = paraphraserFirst
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { modules }
 
   public func prepare(_ first: TermInput) throws {

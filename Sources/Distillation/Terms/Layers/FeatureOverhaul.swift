@@ -18,7 +18,7 @@ import TorchNN
 /// ## Reference
 /// Heo, Kim, Yun, Park, Kwak, Choi: A Comprehensive Overhaul of Feature Distillation. ICCV 2019, arXiv:1904.01866,
 /// equations 2 to 5.
-public final class FeatureOverhaul: Term {
+public final class FeatureOverhaul: LayerTerm {
   public static let kind = TermKind(
     "feature_overhaul", "the teacher's responses before its ReLU, where they matter (OFD)",
     paper: "Heo et al. 2019, arXiv:1904.01866",
@@ -29,7 +29,7 @@ public final class FeatureOverhaul: Term {
   ) { try FeatureOverhaul(layers: $0.layers(), reduction: $0.choice("reduction")) }
 
   public let name = "feature_overhaul"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let reduction: ElementReduction
   private var connectors: LayerAdapters<MarginConnector>?
 
@@ -40,8 +40,6 @@ public final class FeatureOverhaul: Term {
     self.reduction = reduction
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { connectors }
 
   public func prepare(_ first: TermInput) throws {

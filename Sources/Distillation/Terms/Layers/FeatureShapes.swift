@@ -185,8 +185,7 @@ final class LayerAdapters<Adapter: Module>: Module {
 
 /// The sum over a term's pairs of layers, of which there is at least one.
 func sumOverPairs<Pair>(_ pairs: [Pair], _ loss: (_ index: Int, _ pair: Pair) throws -> Tensor) throws -> Tensor {
-  let losses = try pairs.enumerated().map { try loss($0.offset, $0.element) }
-  return try losses.dropFirst().reduce(losses[0]) { try $0 + $1 }
+  try pairs.enumerated().map { try loss($0.offset, $0.element) }.total()
 }
 
 /// A linear map of the channels, the same at every place: a 1×1 convolution for maps, a linear layer for anything else.

@@ -16,7 +16,7 @@ import TorchNN
 /// ## Reference
 /// Yim, Joo, Bae, Kim: A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer Learning.
 /// CVPR 2017.
-public final class FlowOfSolution: Term {
+public final class FlowOfSolution: LayerTerm {
   /// Which layers a flow lies between.
   public enum Pairing: String, Sendable, CaseIterable {
     /// The first and the second, the second and the third, and so on.
@@ -37,7 +37,7 @@ public final class FlowOfSolution: Term {
   }
 
   public let name = "flow_of_solution"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let flows: [(from: LayerPair, to: LayerPair)]
   private let reduction: ElementReduction
 
@@ -56,9 +56,6 @@ public final class FlowOfSolution: Term {
       (layers[$0], layers[$0 + 1])
     }
   }
-
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   public func prepare(_ first: TermInput) throws {
     for pair in layers { _ = try features(first, pair) }

@@ -14,7 +14,7 @@ import TorchNN
 /// ## Reference
 /// Romero, Ballas, Kahou, Chassang, Gatta, Bengio: FitNets: Hints for Thin Deep Nets. ICLR 2015, arXiv:1412.6550,
 /// equation 3.
-public final class Hints: Term {
+public final class Hints: LayerTerm {
   /// Where there is a regressor.
   public enum Regressor: String, Sendable, CaseIterable {
     /// Where student and teacher have different numbers of channels.
@@ -37,7 +37,7 @@ public final class Hints: Term {
   }
 
   public let name = "hints"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let regressor: Regressor
   private let reduction: ElementReduction
   private var regressors: LayerAdapters<Sequential>?
@@ -50,8 +50,6 @@ public final class Hints: Term {
     self.reduction = reduction
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { regressors }
 
   public func prepare(_ first: TermInput) throws {

@@ -22,7 +22,7 @@ import TorchNN
 ///
 /// ## Reference
 /// Chen, Liu, Zhao, Jia: Distilling Knowledge via Knowledge Review. CVPR 2021, arXiv:2104.09044.
-public final class KnowledgeReview: Term {
+public final class KnowledgeReview: LayerTerm {
   public static let kind = TermKind(
     "knowledge_review", "each layer of the teacher, for the student's layers of its depth and deeper",
     paper: "Chen et al. 2021, arXiv:2104.09044",
@@ -38,7 +38,7 @@ public final class KnowledgeReview: Term {
   }
 
   public let name = "knowledge_review"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let width: Int
   private let levels: [Int]
   private var blocks: LayerAdapters<FusionBlock>?
@@ -56,8 +56,6 @@ public final class KnowledgeReview: Term {
     try requireLayers(layers, for: name)
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { blocks }
 
   public func prepare(_ first: TermInput) throws {

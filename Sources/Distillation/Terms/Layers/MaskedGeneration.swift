@@ -21,7 +21,7 @@ import TorchNN
 ///
 /// ## Reference
 /// Yang, Li, Shao, Shi, Yuan, Yuan: Masked Generative Distillation. ECCV 2022, arXiv:2205.01529.
-public final class MaskedGeneration: Term {
+public final class MaskedGeneration: LayerTerm {
   /// What is masked together.
   public enum Unit: String, Sendable, CaseIterable {
     /// A channel, at all places.
@@ -45,7 +45,7 @@ public final class MaskedGeneration: Term {
   }
 
   public let name = "masked_generation"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let unit: Unit
   private let fraction: Double
   private let reduction: ElementReduction
@@ -65,8 +65,6 @@ public final class MaskedGeneration: Term {
     try requireLayers(layers, for: name)
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { generators }
 
   public func prepare(_ first: TermInput) throws {

@@ -16,7 +16,7 @@ import TorchNN
 /// ## Reference
 /// Huang, Wang: Like What You Like: Knowledge Distill via Neuron Selectivity Transfer. 2017, arXiv:1707.01219,
 /// equations 3 and 6.
-public final class NeuronSelectivity: Term {
+public final class NeuronSelectivity: LayerTerm {
   /// How alike two samples are.
   public enum Kernel: Sendable, Equatable {
     case linear
@@ -53,7 +53,7 @@ public final class NeuronSelectivity: Term {
   }
 
   public let name = "neuron_selectivity"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let kernel: Kernel
 
   /// - Throws: `DistillationError` when there is no pair of layers, or the kernel's numbers are not allowed.
@@ -68,9 +68,6 @@ public final class NeuronSelectivity: Term {
     self.layers = layers
     self.kernel = kernel
   }
-
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   public func prepare(_ first: TermInput) throws {
     for pair in layers { _ = try first.features(at: pair, for: name) }

@@ -22,7 +22,7 @@ import TorchNN
 ///
 /// ## Reference
 /// Miles, Mikolajczyk: Understanding the Role of the Projector in Knowledge Distillation. AAAI 2024, arXiv:2303.11098.
-public final class SimpleRecipe: Term {
+public final class SimpleRecipe: LayerTerm {
   public static let kind = TermKind(
     "simple_recipe", "the teacher's normalized features, through a linear projector",
     paper: "Miles and Mikolajczyk 2024, arXiv:2303.11098",
@@ -33,7 +33,7 @@ public final class SimpleRecipe: Term {
   ) { try SimpleRecipe(layers: $0.layers(), exponent: $0.number("exponent")) }
 
   public let name = "simple_recipe"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let exponent: Double
   private var projectors: LayerAdapters<Linear>?
 
@@ -47,8 +47,6 @@ public final class SimpleRecipe: Term {
     try requireLayers(layers, for: name)
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { projectors }
 
   public func count(_ batch: Batch) -> Int { batch.count > 1 ? batch.count : 0 }

@@ -20,7 +20,7 @@ import TorchNN
 /// ## Reference
 /// Lee, Kim, Song: Self-Supervised Knowledge Distillation Using Singular Value Decomposition. ECCV 2018,
 /// arXiv:1807.06819, section 3.
-public final class SingularVectors: Term {
+public final class SingularVectors: LayerTerm {
   public static let kind = TermKind(
     "singular_vectors", "which of the teacher's channels go together, from layer to layer (KDSVD)",
     paper: "Lee et al. 2018, arXiv:1807.06819",
@@ -38,7 +38,7 @@ public final class SingularVectors: Term {
   }
 
   public let name = "singular_vectors"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let vectors: Int
   private let extra: Int
   private let width: Double
@@ -62,9 +62,6 @@ public final class SingularVectors: Term {
     self.width = width
     self.reduction = reduction
   }
-
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   public func prepare(_ first: TermInput) throws {
     for pair in layers { _ = try features(first, pair) }

@@ -17,7 +17,7 @@ import TorchNN
 /// ## Reference
 /// Ahn, Hu, Damianou, Lawrence, Dai: Variational Information Distillation for Knowledge Transfer. CVPR 2019,
 /// arXiv:1904.05835, equations 3 to 6.
-public final class VariationalInformation: Term {
+public final class VariationalInformation: LayerTerm {
   public static let kind = TermKind(
     "variational_information", "what lets the teacher's activations be guessed from the student's (VID)",
     paper: "Ahn et al. 2019, arXiv:1904.05835",
@@ -34,7 +34,7 @@ public final class VariationalInformation: Term {
   }
 
   public let name = "variational_information"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let variance: Double
   private let floor: Double
   private let reduction: ElementReduction
@@ -58,8 +58,6 @@ public final class VariationalInformation: Term {
     self.reduction = reduction
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { densities }
 
   public func prepare(_ first: TermInput) throws {

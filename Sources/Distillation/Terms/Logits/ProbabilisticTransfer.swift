@@ -17,7 +17,7 @@ import TorchNN
 ///
 /// ## Reference
 /// Passalis, Tefas: Learning Deep Representations with Probabilistic Knowledge Transfer. ECCV 2018, arXiv:1803.10837.
-public final class ProbabilisticTransfer: Term {
+public final class ProbabilisticTransfer: LayerTerm {
   public static let kind = TermKind(
     "probabilistic_transfer", "which examples of a batch are alike, by logits or at layers",
     paper: "PKT: Passalis and Tefas 2018, arXiv:1803.10837",
@@ -32,13 +32,10 @@ public final class ProbabilisticTransfer: Term {
   }
 
   public let name = "probabilistic_transfer"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
 
   /// - Parameter layers: the places that are compared; empty: the logits
   public init(layers: [LayerPair] = []) { self.layers = layers }
-
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   public func sum(_ input: TermInput) throws -> Tensor {
     guard let first = layers.first else {

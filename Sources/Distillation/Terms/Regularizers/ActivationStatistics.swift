@@ -19,7 +19,7 @@ import TorchNN
 /// These statistics as a loss: Yin et al.: Dreaming to Distill. CVPR 2020. arXiv:1912.08795, equation 4, there to make
 /// images that fit a teacher, and with the norms of the differences rather than the means of their squares. Li et al.:
 /// Demystifying Neural Style Transfer. IJCAI 2017. arXiv:1701.01036, section 4.2.
-public final class ActivationStatistics: Term {
+public final class ActivationStatistics: LayerTerm {
   public static let kind = TermKind(
     "activation_statistics", "the mean and variance of the teacher's channels",
     paper: "Yin et al. 2020, arXiv:1912.08795; Li et al. 2017, arXiv:1701.01036",
@@ -27,7 +27,7 @@ public final class ActivationStatistics: Term {
   ) { try ActivationStatistics(layers: $0.layers()) }
 
   public let name = "activation_statistics"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
 
   /// - Throws: `DistillationError` when there is no pair.
   public init(layers: [LayerPair]) throws {
@@ -36,9 +36,6 @@ public final class ActivationStatistics: Term {
     }
     self.layers = layers
   }
-
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   public func sum(_ input: TermInput) throws -> Tensor {
     guard input.batch.tokens?.count != 0 else { return try Tensor.zeros([], device: input.student.output.device) }

@@ -36,7 +36,7 @@ import TorchNN
 /// ## Reference
 /// Tian, Krishnan, Isola: Contrastive Representation Distillation. ICLR 2020, arXiv:1910.10699. Noise-contrastive
 /// estimation: Gutmann, Hyvärinen, AISTATS 2010. InfoNCE: van den Oord, Li, Vinyals, arXiv:1807.03748.
-public final class ContrastiveRepresentation: Term {
+public final class ContrastiveRepresentation: LayerTerm {
   /// Where the embeddings of other examples come from.
   public enum Negatives: String, Sendable, CaseIterable {
     /// From this batch and the last ones, by noise-contrastive estimation.
@@ -64,7 +64,7 @@ public final class ContrastiveRepresentation: Term {
   }
 
   public let name = "contrastive_representation"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let negatives: Negatives
   private let memory: Int
   private let embedding: Int
@@ -91,8 +91,6 @@ public final class ContrastiveRepresentation: Term {
     try requireLayers(layers, for: name)
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { heads }
 
   public func prepare(_ first: TermInput) throws {

@@ -27,7 +27,7 @@ import TorchNN
 /// ## Reference
 /// Peng, Jin, Liu, Zhou, Wu, Liu, Li, Zhang: Correlation Congruence for Knowledge Distillation. ICCV 2019,
 /// arXiv:1904.01802.
-public final class CorrelationCongruence: Term {
+public final class CorrelationCongruence: LayerTerm {
   public static let kind = TermKind(
     "correlation_congruence", "how the examples of a batch correlate", paper: "Peng et al. 2019, arXiv:1904.01802",
     options: [
@@ -44,7 +44,7 @@ public final class CorrelationCongruence: Term {
   }
 
   public let name = "correlation_congruence"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let gamma: Double
   private let order: Int
   private let embedding: Int
@@ -68,8 +68,6 @@ public final class CorrelationCongruence: Term {
     try requireLayers(layers, for: name)
   }
 
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
   public var adapter: (any Module)? { embeddings }
 
   public func prepare(_ first: TermInput) throws {

@@ -21,7 +21,7 @@ import TorchNN
 ///
 /// ## Reference
 /// Park, Kim, Lu, Cho: Relational Knowledge Distillation. CVPR 2019, arXiv:1904.05068.
-public final class RelationalKnowledge: Term {
+public final class RelationalKnowledge: LayerTerm {
   public static let kind = TermKind(
     "relational_knowledge", "distances and angles between the examples of a batch",
     paper: "Park et al. 2019, arXiv:1904.05068",
@@ -33,7 +33,7 @@ public final class RelationalKnowledge: Term {
   ) { try RelationalKnowledge(layers: $0.layers(), distance: $0.number("distance"), angle: $0.number("angle")) }
 
   public let name = "relational_knowledge"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let distance: Double
   private let angle: Double
 
@@ -49,9 +49,6 @@ public final class RelationalKnowledge: Term {
     self.angle = angle
     try requireLayers(layers, for: name)
   }
-
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   public func sum(_ input: TermInput) throws -> Tensor {
     try sumOverPairs(layers) { _, pair in

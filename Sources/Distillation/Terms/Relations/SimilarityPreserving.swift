@@ -18,23 +18,20 @@ import TorchNN
 ///
 /// ## Reference
 /// Tung, Mori: Similarity-Preserving Knowledge Distillation. ICCV 2019, arXiv:1907.09682.
-public final class SimilarityPreserving: Term {
+public final class SimilarityPreserving: LayerTerm {
   public static let kind = TermKind(
     "similarity_preserving", "which examples of a batch are alike", paper: "Tung and Mori 2019, arXiv:1907.09682",
     options: [.layers("the places whose activations are compared; the paper's is the last before pooling")]
   ) { try SimilarityPreserving(layers: $0.layers()) }
 
   public let name = "similarity_preserving"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
 
   /// - Throws: `DistillationError` when there is no layer.
   public init(layers: [LayerPair]) throws {
     self.layers = layers
     try requireLayers(layers, for: name)
   }
-
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   public func sum(_ input: TermInput) throws -> Tensor {
     try sumOverPairs(layers) { _, pair in

@@ -14,7 +14,7 @@ import TorchNN
 /// ## Reference
 /// Squared difference: Jiao et al.: TinyBERT. 2020. arXiv:1909.10351, equation 7, of the scores before the softmax.
 /// Divergence: Wang et al.: MiniLM. NeurIPS 2020. arXiv:2002.10957, equation 5, of the last layer.
-public final class AttentionMaps: Term {
+public final class AttentionMaps: LayerTerm {
   public static let kind = TermKind(
     "attention_maps", "what the teacher's tokens attend to",
     paper: "TinyBERT: Jiao et al. 2020, arXiv:1909.10351; MiniLM: Wang et al. 2020, arXiv:2002.10957",
@@ -27,13 +27,13 @@ public final class AttentionMaps: Term {
   ) { try AttentionMaps(layers: $0.layers(), measure: $0.choice("measure")) }
 
   public let name = "attention_maps"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let measure: AttentionMeasure
 
   /// - Throws: `DistillationError` when there is no pair, or when a divergence is asked of scores, which are no
   ///   distribution.
   public init(layers: [LayerPair], measure: AttentionMeasure = .squaredDifference) throws {
-    guard !layers.isEmpty else { throw DistillationError("the term attention_maps needs at least one pair of layers") }
+    try requireLayers(layers, for: name)
     let taps = layers.flatMap { [$0.student, $0.teacher] }
     if measure == .divergence, let tap = taps.first(where: { $0.path.split(separator: ".").last == "scores" }) {
       throw DistillationError(
@@ -42,9 +42,6 @@ public final class AttentionMaps: Term {
     self.layers = layers
     self.measure = measure
   }
-
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   public func sum(_ input: TermInput) throws -> Tensor {
     try layers.map { pair in

@@ -16,7 +16,7 @@ import TorchNN
 /// Sanh, Debut, Chaumond, Wolf: DistilBERT, a distilled version of BERT. 2019. arXiv:1910.01108, section 3: the last
 /// hidden states, of one width, with a weight of 1 beside 5 for soft targets and 2 for masked language modelling in the
 /// authors' code.
-public final class CosineHiddenStates: Term {
+public final class CosineHiddenStates: LayerTerm {
   public static let kind = TermKind(
     "cosine_hidden_states", "the direction of the teacher's hidden states",
     paper: "DistilBERT: Sanh et al. 2019, arXiv:1910.01108",
@@ -34,8 +34,7 @@ public final class CosineHiddenStates: Term {
     pairs = try HiddenStatePairs(layers, sharesMaps: sharedMap, term: name)
   }
 
-  public var studentTaps: [Tap] { pairs.studentTaps }
-  public var teacherTaps: [Tap] { pairs.teacherTaps }
+  public var layers: [LayerPair] { pairs.layers }
   public var adapter: (any Module)? { pairs.maps }
 
   public func prepare(_ first: TermInput) throws { try pairs.prepare(first) }

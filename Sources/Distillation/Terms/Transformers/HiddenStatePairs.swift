@@ -12,14 +12,11 @@ struct HiddenStatePairs {
   private(set) var maps: WidthMaps?
 
   init(_ layers: [LayerPair], sharesMaps: Bool, term: String) throws {
-    guard !layers.isEmpty else { throw DistillationError("the term \(term) needs at least one pair of layers") }
+    try requireLayers(layers, for: term)
     self.term = term
     self.layers = layers
     self.sharesMaps = sharesMaps
   }
-
-  var studentTaps: [Tap] { layers.map(\.student) }
-  var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   /// Makes the maps from the widths of what a batch gave.
   mutating func prepare(_ first: TermInput) throws {

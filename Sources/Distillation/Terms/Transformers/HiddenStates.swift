@@ -15,7 +15,7 @@ import TorchNN
 /// ## Reference
 /// Jiao et al.: TinyBERT: Distilling BERT for Natural Language Understanding. Findings of EMNLP 2020. arXiv:1909.10351,
 /// equations 8 and 9. There W has no bias and is used at equal widths, too.
-public final class HiddenStates: Term {
+public final class HiddenStates: LayerTerm {
   public static let kind = TermKind(
     "hidden_states", "the teacher's hidden states, by squared difference",
     paper: "TinyBERT: Jiao et al. 2020, arXiv:1909.10351",
@@ -33,8 +33,7 @@ public final class HiddenStates: Term {
     pairs = try HiddenStatePairs(layers, sharesMaps: sharedMap, term: name)
   }
 
-  public var studentTaps: [Tap] { pairs.studentTaps }
-  public var teacherTaps: [Tap] { pairs.teacherTaps }
+  public var layers: [LayerPair] { pairs.layers }
   public var adapter: (any Module)? { pairs.maps }
 
   public func prepare(_ first: TermInput) throws { try pairs.prepare(first) }

@@ -17,7 +17,7 @@ import TorchNN
 /// Wang et al.: MiniLM. NeurIPS 2020. arXiv:2002.10957, equation 6: values of the last layer, beside its attention maps.
 /// Wang et al.: MiniLMv2. Findings of ACL 2021. arXiv:2012.15828, equation 5: queries, keys and values of one layer each,
 /// with more relation heads than attention heads.
-public final class ValueRelations: Term {
+public final class ValueRelations: LayerTerm {
   public static let kind = TermKind(
     "value_relations", "how much alike the teacher's tokens are to each other in values, queries or keys",
     paper: "MiniLM: Wang et al. 2020, arXiv:2002.10957; MiniLMv2: Wang et al. 2021, arXiv:2012.15828",
@@ -28,19 +28,16 @@ public final class ValueRelations: Term {
   ) { try ValueRelations(layers: $0.layers(), heads: $0.integer("heads")) }
 
   public let name = "value_relations"
-  private let layers: [LayerPair]
+  public let layers: [LayerPair]
   private let heads: Int
 
   /// - Throws: `DistillationError` when there is no pair or no head.
   public init(layers: [LayerPair], heads: Int = 12) throws {
-    guard !layers.isEmpty else { throw DistillationError("the term value_relations needs at least one pair of layers") }
+    try requireLayers(layers, for: name)
     guard heads > 0 else { throw DistillationError("value_relations needs at least one relation head, not \(heads)") }
     self.layers = layers
     self.heads = heads
   }
-
-  public var studentTaps: [Tap] { layers.map(\.student) }
-  public var teacherTaps: [Tap] { layers.map(\.teacher) }
 
   public func sum(_ input: TermInput) throws -> Tensor {
     try layers.map { pair in
