@@ -13,15 +13,15 @@ enum Benchmark {
     var measure: @Sendable (Options) throws -> any Encodable
   }
 
-  private static let training = ["epochs", "steps", "batch", "precision"]
+  private static let training = ["epochs", "steps", "examples", "batch", "precision"]
 
   static let modes: [Mode] = [
     Mode(
       name: "live", summary: "distillation of an MLP with the teacher run at every step",
-      options: training + ["student", "teacher", "examples"], measure: Epochs.measure),
+      options: training + ["student", "teacher"], measure: Epochs.measure),
     Mode(
       name: "precomputed", summary: "the same with the teacher's logits computed beforehand",
-      options: training + ["student", "teacher", "examples"], measure: Epochs.measure),
+      options: training + ["student", "teacher"], measure: Epochs.measure),
     Mode(
       name: "resnet-live", summary: "distillation of ResNet-20 by ResNet-56, run at every step", options: training,
       measure: Epochs.measure),
@@ -42,7 +42,7 @@ enum Benchmark {
     ("threads", "threads of libtorch (default 2)"),
     ("epochs", "timed epochs (default 1)"),
     ("steps", "timed steps, where no whole epoch is timed"),
-    ("examples", "how many examples there are; the data set's are repeated"),
+    ("examples", "how many examples there are; of the MLPs, more than 60,000 are repeated ones"),
     ("student", "the student's hidden widths, as 300,300"),
     ("teacher", "the teacher's hidden widths, as 1200,1200"),
     ("batch", "examples of a step"),

@@ -24,8 +24,6 @@ enum Epochs {
     var versions: [String: String]
   }
 
-  private static let warmUpSteps = 20
-
   static func measure(_ options: Options) throws -> Result {
     try TorchRuntime.setThreadCount(options.threads)
     TorchRuntime.keepFreedMemory()
@@ -34,7 +32,8 @@ enum Epochs {
     var loading = DataLoader.Options(
       batchSize: try options.integer("batch", 128), shuffle: true, seed: 1, views: 1,
       normalization: pair.normalization)
-    let loader = try DataLoader(dataset: pair.train, options: loading)
+    let examples = Array(0..<min(pair.train.count, try options.integer("examples", pair.train.count)))
+    let loader = try DataLoader(dataset: pair.train, examples: examples, options: loading)
 
     let frozen = FrozenTeacher(pair.teacher)
     var teacher: any Teacher = frozen
@@ -42,7 +41,7 @@ enum Epochs {
     if options.mode.hasSuffix("precomputed") {
       loading.batchSize = 1000
       loading.shuffle = false
-      let wide = try DataLoader(dataset: pair.train, options: loading)
+      let wide = try DataLoader(dataset: pair.train, examples: examples, options: loading)
       precomputeSeconds = Report.seconds(
         try clock.measure { teacher = try PrecomputedTeacher(computing: frozen, over: wide) })
     }
@@ -60,7 +59,7 @@ enum Epochs {
       _ = try trainer.run(listener)
     }
 
-    try train(steps: warmUpSteps) { _ in .continue }
+    try train(steps: pair.warmUpSteps) { _ in .continue }
     let steps = try options.integer("steps", try options.epochs * loader.batchCount)
     var epochSeconds: [Double] = []
     var loss = 0.0
@@ -78,7 +77,7 @@ enum Epochs {
     }
     let roundSteps = min(steps, loader.batchCount)
     let secondsPerStep = Report.median(epochSeconds) / Double(roundSteps)
-    let test = try EvaluationSet(pair.test, normalization: pair.normalization)
+    let test = try EvaluationSet(pair.test, examples: Array(pair.tested), normalization: pair.normalization)
     return Result(
       program: "distill-\(options.mode)", secondsPerEpoch: secondsPerStep * Double(loader.batchCount),
       secondsPerStep: secondsPerStep, epochSeconds: epochSeconds, precomputeSeconds: precomputeSeconds,

@@ -11,6 +11,9 @@ struct Pair {
   var student: any Layer
   var train: ArrayDataset
   var test: ArrayDataset
+  /// The examples of `test` by which a student is scored.
+  var tested: Range<Int>
+  var warmUpSteps: Int
   var normalization: Normalization
 
   init(_ options: Options) throws {
@@ -18,12 +21,14 @@ struct Pair {
   }
 
   private init(
-    teacher: any Layer, student: any Layer, data: (train: ArrayDataset, test: ArrayDataset), _ mean: [Float],
-    _ deviation: [Float]
+    teacher: any Layer, student: any Layer, data: (train: ArrayDataset, test: ArrayDataset), tested: Int,
+    warmUpSteps: Int, _ mean: [Float], _ deviation: [Float]
   ) {
     self.teacher = teacher
     self.student = student
     (train, test) = data
+    self.tested = 0..<tested
+    self.warmUpSteps = warmUpSteps
     normalization = Normalization(mean: mean, standardDeviation: deviation)
   }
 
@@ -39,8 +44,8 @@ struct Pair {
     let count = try options.integer("examples", data.train.count)
     if count != data.train.count { data.train = try examples(count, options) }
     return Pair(
-      teacher: try model("teacher", [1200, 1200]), student: try model("student", [300, 300]), data: data, [0.2860],
-      [0.3530])
+      teacher: try model("teacher", [1200, 1200]), student: try model("student", [300, 300]), data: data,
+      tested: data.test.count, warmUpSteps: 20, [0.2860], [0.3530])
   }
 
   /// Residual networks of 56 and 20 layers on images of CIFAR's form.
@@ -53,7 +58,8 @@ struct Pair {
     }
     return Pair(
       teacher: try model(56), student: try model(20),
-      data: try CIFAR.load(.ten, folder: "\(options.folder)/data/benchmark/cifar"), [0.4914, 0.4822, 0.4465],
+      data: try CIFAR.load(.ten, folder: "\(options.folder)/data/benchmark/cifar"), tested: 2000, warmUpSteps: 8,
+      [0.4914, 0.4822, 0.4465],
       [0.2470, 0.2435, 0.2616])
   }
 
