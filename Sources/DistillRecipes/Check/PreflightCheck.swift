@@ -7,7 +7,7 @@ import TorchNN
 
 /// Goes through a recipe and gathers what it finds. What one check needs and an earlier one did not get is left out.
 final class PreflightCheck {
-  let configuration: Configuration
+  private(set) var configuration: Configuration
   let folder: RunFolder
   let observer: RunObserver
   var result = Preflight(findings: [])
@@ -36,7 +36,7 @@ final class PreflightCheck {
 
   func run() {
     for warning in configuration.warnings { warn("recipe", "\(warning)") }
-    guard let settings = attempt("recipe", { try configuration.resolvedSettings() }) else { return }
+    guard var settings = attempt("recipe", { try configuration.resolvedSettings() }) else { return }
     checkSettings(settings.map { ($0.name ?? "", $0.configuration) })
     checkFolder()
     let device = checkDevice()
@@ -47,6 +47,10 @@ final class PreflightCheck {
       return
     }
     checkData(materials, settings.map { ($0.name ?? "", $0.configuration) })
+    if let device {
+      checkPrecision(materials, device)
+      settings = attempt("recipe") { try configuration.resolvedSettings() } ?? settings
+    }
     // On a machine without the device, everything else can still be looked at.
     let models = ModelCheck(check: self, materials: materials, device: device ?? .cpu)
     models.run(settings.map { ($0.name ?? "", $0.configuration) })
@@ -93,6 +97,30 @@ final class PreflightCheck {
       }
     }
     return device
+  }
+
+  /// In what the run will compute. Where the recipe leaves that open, it is chosen as the run does it.
+  private func checkPrecision(_ materials: Materials, _ device: Device) {
+    let kept = ChosenPrecisions.read(folder)
+    let chooser = PrecisionChooser(configuration: configuration, materials: materials, device: device)
+    // What is wrong with the models is told where these are looked at.
+    guard let chosen = try? chooser.choose(kept) else { return }
+    configuration = configuration.applying(chosen.all)
+    for choice in chosen.all.choices {
+      let isNew = chosen.new.contains(choice)
+      let place = choice.reason != .measured ? "" : isNew ? "; the run times it again" : "; kept in the run folder"
+      good("precision", "\(choice.role): \(choice.words)\(place)")
+    }
+    let training = configuration.training
+    if chosen.all.choices.isEmpty {
+      let given = Computation(training.precision, channelsLast: training.channelsLast)
+      good("precision", "\(given.words), as the recipe says")
+    }
+    if training.precision == .bfloat16, device.kind == .cpu, (try? Processor.bfloat16)?.isEmpty ?? false {
+      warn(
+        "precision",
+        "this processor has no instructions for bfloat16: it imitates them, slowly. Set training.precision: float32")
+    }
   }
 
   /// The files that the recipe names, where there is no data to hold the models against.

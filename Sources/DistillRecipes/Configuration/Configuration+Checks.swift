@@ -217,7 +217,7 @@ extension Configuration {
     let result = Configuration(tree: base.tree(of: setting, log: log), fileName: name, log: log)
     guard var result, log.errors.isEmpty else { throw RecipeError(log.sortedErrors) }
     result.name = name
-    return result
+    return chosen.map { result.applying($0) } ?? result
   }
 
   /// The recipe of the setting with a name.
@@ -241,6 +241,7 @@ extension Configuration {
   /// What the recipe's file said, or all that holds where the program has changed something since.
   private var sourceTree: RecipeNode {
     let log = RecipeLog(root: RecipeSource(file: name, text: ""))
-    return Configuration(tree: tree, fileName: name, log: log) == self ? tree : node
+    let read = Configuration(tree: tree, fileName: name, log: log)
+    return chosen.map({ read?.applying($0) }) ?? read == self ? tree : node
   }
 }

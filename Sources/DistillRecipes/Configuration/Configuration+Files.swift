@@ -103,7 +103,7 @@ extension RecipeNode {
   }
 
   /// The same, with each name of a file replaced, or taken out.
-  fileprivate func withFiles(_ replace: (String) -> RecipeNode?) -> RecipeNode {
+  func withFiles(_ replace: (String) -> RecipeNode?) -> RecipeNode {
     var result = self
     switch content {
     case .scalar: break

@@ -54,6 +54,7 @@ extension Configuration {
     settings = Setting.read(map.value("settings"))
     warnings = []
     self.tree = tree
+    chosen = nil
     map.finish()
     check(map, hasTerms: termsReader != nil, isStage: isStage)
     guard log.errors.isEmpty else { return nil }

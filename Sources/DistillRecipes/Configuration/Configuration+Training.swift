@@ -17,8 +17,8 @@ extension Configuration.Training {
     optimizer.weightDecay = 5e-4
     return Self(
       length: .epochs(20), batchSize: 128, accumulation: 1, precision: .float32, channelsLast: false,
-      optimizer: optimizer, schedule: Configuration.Schedule(.cosine), parts: .all, clipNorm: nil, keep: .best,
-      metric: .accuracy,
+      choosesPrecision: true, choosesChannelsLast: true, optimizer: optimizer,
+      schedule: Configuration.Schedule(.cosine), parts: .all, clipNorm: nil, keep: .best, metric: .accuracy,
       earlyStop: nil, checkpointEvery: .epoch, labelSmoothing: 0, augmentation: nil, correctBias: .none,
       onPolicy: nil)
   }()
@@ -42,8 +42,7 @@ extension Configuration.Training {
           hint: "change training.\(key)")
       }
     }
-    precision = map.choice("precision") ?? base.precision
-    channelsLast = map.flag("channels_last") ?? base.channelsLast
+    readComputation(map)
     optimizer = Configuration.Optimizer(map.section("optimizer", isOptional: true), base: base.optimizer)
     schedule = Configuration.Schedule(map.section("schedule", isOptional: true), base: base.schedule)
     parts.trained = map.optional("only", base: parts.trained) { $0.texts() }
@@ -88,6 +87,26 @@ extension Configuration.Training {
     if precision == .float16, !device.hasPrefix("cuda") {
       map.reportValue(
         "precision", "float16 is for cuda, and the device is \(device)", hint: "use bfloat16 or float32")
+    }
+  }
+
+  private static let automatic = "auto"
+
+  private mutating func readComputation(_ map: RecipeMap) {
+    if let reader = map.value("precision"),
+      let name = reader.choice(of: [Self.automatic] + Precision.allCases.map(\.rawValue))
+    {
+      choosesPrecision = name == Self.automatic
+      precision = Precision(rawValue: name) ?? .float32
+    }
+    if let reader = map.value("channels_last") {
+      if case .scalar(Self.automatic, _) = reader.node.content {
+        choosesChannelsLast = true
+        channelsLast = false
+      } else if let flag = reader.flag() {
+        choosesChannelsLast = false
+        channelsLast = flag
+      }
     }
   }
 

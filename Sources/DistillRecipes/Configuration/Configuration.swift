@@ -40,6 +40,8 @@ public struct Configuration: Sendable, Equatable {
   public var warnings: [RecipeError.Problem]
   /// The tree this was read from, for the settings.
   var tree: RecipeNode
+  /// What a run chose where the recipe leaves it open; for the settings too.
+  var chosen: ChosenPrecisions?
 
   /// Equal when all that a run depends on is equal.
   public static func == (first: Configuration, second: Configuration) -> Bool { first.node == second.node }
@@ -370,6 +372,9 @@ extension Configuration {
     public var accumulation: Int
     public var precision: Precision
     public var channelsLast: Bool
+    /// Whether the run chooses them when it begins; `precision` and `channelsLast` are then what holds until it has.
+    public var choosesPrecision: Bool
+    public var choosesChannelsLast: Bool
     public var optimizer: Optimizer
     public var schedule: Schedule
     /// The parts of the student that are trained.

@@ -159,8 +159,10 @@ public enum RecipeReference {
     Key("training.steps", nil, "how long, instead of epochs"),
     Key("training.batch_size", "128", "examples in a batch"),
     Key("training.accumulation", "1", "batches that make one step"),
-    Key("training.precision", "float32", "float32, bfloat16 or (on cuda) float16"),
-    Key("training.channels_last", "false", "memory order of images; often faster for convolutions"),
+    Key(
+      "training.precision", "auto",
+      "float32, bfloat16, (on cuda) float16, or auto: chosen by timing when the run begins; small models: float32"),
+    Key("training.channels_last", "auto", "memory order of images: true, false, or auto: chosen by timing"),
     Key("training.optimizer.kind", "sgd", "sgd, adam or adamw; with it, what is not given is PyTorch's default"),
     Key("training.optimizer.learning_rate", "0.1", "the highest, where a schedule changes it"),
     Key("training.optimizer.momentum", "0.9", "of sgd"),

@@ -155,8 +155,8 @@ public enum RecipeTemplate {
       # steps: 5000                 # instead of epochs
       batch_size: 64
       # accumulation: 1             # batches that make one step
-      # precision: float32          # bfloat16 where the processor has it; float16 on cuda
-      # channels_last: false        # often faster for convolutions
+      # precision: auto             # float32, bfloat16, or float16 on cuda; auto: large models are timed first
+      # channels_last: auto         # true or false; often faster for convolutions
 
       # sgd, adam or adamw. With 'kind', what is not given is PyTorch's default; without it, that of this line:
       # optimizer: {kind: sgd, learning_rate: 0.1, momentum: 0.9, dampening: 0, nesterov: true, weight_decay: 5e-4}

@@ -86,8 +86,9 @@ public final class Experiment: Sendable {
   private func doAll(_ materials: Materials, _ device: Device) throws -> ReportData {
     let start = ContinuousClock.now
     try begin()
-    if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(materials, device) }
-    if configuration.teacher?.specialists != nil { try trainSpecialists(materials, device) }
+    let configuration = try choosePrecision(materials, device)
+    if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(configuration, materials, device) }
+    if configuration.teacher?.specialists != nil { try trainSpecialists(configuration, materials, device) }
     let training = configuration.training
     let teacher = try configuration.teacher.flatMap { teacher in
       teacher.members.isEmpty
@@ -121,7 +122,7 @@ public final class Experiment: Sendable {
     let results = try runAll(plan.jobs, with: runner)
     observer(.stage("Comparing"))
     let comparison = ReportMaker(
-      configuration: configuration, folder: folder, materials: materials, teacher: teacher,
+      configuration: self.configuration, precisions: configuration.precisions, folder: folder, materials: materials, teacher: teacher,
       teacherTestLogits: teacherTest, teacherMetrics: teacherMetrics, plan: plan, results: results, device: device)
     let data = try comparison.make(seconds: (ContinuousClock.now - start) / .seconds(1))
     try AtomicFile.write(try Manifest.encode(data.manifest), to: folder.manifest)
@@ -166,7 +167,9 @@ public final class Experiment: Sendable {
     let lock = try folder.lock()
     defer { withExtendedLifetime(lock) {} }
     try begin()
-    if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(materials, device) }
+    if configuration.teacher?.isToBeTrained ?? false {
+      try trainTeacher(try choosePrecision(materials, device, isTeacherOnly: true), materials, device)
+    }
     let source = ModelFolder(folder.teacher)
     let saved = target ?? source
     if let target {
@@ -182,7 +185,9 @@ public final class Experiment: Sendable {
       ? try test.tokenMetrics(of: model).accuracy
       : try Metrics(logits: test.logits(of: model).finiteOutputs(of: saved.path), labels: test.labels).accuracy
     if target != nil {
-      var entries = try Manifest.entries(configuration, materials: materials, teacherHashes: [], seconds: nil)
+      var entries = try Manifest.entries(
+        configuration, precisions: configuration.applying(ChosenPrecisions.read(folder)).precisions,
+        materials: materials, teacherHashes: [], seconds: nil)
       entries.append(ReportData.ManifestEntry("weights hash", try SHA256.hex(ofFile: saved.weights)))
       entries.append(ReportData.ManifestEntry("accuracy of these weights on the test split", "\(accuracy)"))
       try AtomicFile.write(try Manifest.encode(entries), to: "\(saved.path)/manifest.json")
@@ -236,6 +241,23 @@ public final class Experiment: Sendable {
   /// The parts of the recipe that were changed since the run began.
   private let changedParts = Mutex<[String]>([])
 
+  /// The recipe with what it leaves open decided: as before where the run is gone on with.
+  private func choosePrecision(
+    _ materials: Materials, _ device: Device, isTeacherOnly: Bool = false
+  ) throws -> Configuration {
+    let kept = ChosenPrecisions.read(folder)
+    let (all, new) = try PrecisionChooser(configuration: configuration, materials: materials, device: device)
+      .choose(kept, isTeacherOnly: isTeacherOnly)
+    for choice in new where choice.reason == .measured {
+      observer(.notice("precision of the \(choice.role): \(choice.words)"))
+    }
+    var chosen = all
+    // What is not asked for now may be later.
+    chosen.choices += kept.choices.filter { old in !all.choices.contains { $0.key == old.key } }
+    if chosen != kept { try chosen.write(to: folder) }
+    return configuration.applying(all)
+  }
+
   /// Says which trainings of an earlier recipe count no longer.
   private func tellOutdated(_ plan: RunPlan) {
     let folders = (try? FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/jobs")) ?? []
@@ -263,7 +285,7 @@ public final class Experiment: Sendable {
     }
   }
 
-  private func trainTeacher(_ materials: Materials, _ device: Device) throws {
+  private func trainTeacher(_ configuration: Configuration, _ materials: Materials, _ device: Device) throws {
     observer(.stage("Training the teacher"))
     let runner = TrainingRunner(
       materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
@@ -273,7 +295,7 @@ public final class Experiment: Sendable {
   }
 
   /// Makes specialists of the teacher, whose weights are there.
-  private func trainSpecialists(_ materials: Materials, _ device: Device) throws {
+  private func trainSpecialists(_ configuration: Configuration, _ materials: Materials, _ device: Device) throws {
     guard let teacher = configuration.teacher, let specialists = teacher.specialists else { return }
     observer(.stage("Finding what the specialists are to know"))
     var generalist = teacher

@@ -5,7 +5,8 @@ import Torch
 /// What is needed to make a run's numbers again, and what they were made on.
 enum Manifest {
   static func entries(
-    _ configuration: Configuration, materials: Materials, teacherHashes: [String], seconds: Double?
+    _ configuration: Configuration, precisions: [ReportData.ManifestEntry], materials: Materials,
+    teacherHashes: [String], seconds: Double?
   ) throws -> [ReportData.ManifestEntry] {
     var entries = [
       ReportData.ManifestEntry("recipe hash", try configuration.hash),
@@ -27,6 +28,9 @@ enum Manifest {
       ReportData.ManifestEntry("Distill", Distill.version),
       ReportData.ManifestEntry("libtorch", try TorchRuntime.version),
       ReportData.ManifestEntry("device", configuration.device),
+    ]
+    entries += precisions
+    entries += [
       ReportData.ManifestEntry("threads", "\(try TorchRuntime.threadCount)"),
       ReportData.ManifestEntry("trainings at a time", "\(configuration.parallel)"),
       ReportData.ManifestEntry("machine", machine),

@@ -70,8 +70,8 @@ struct Materials: Sendable {
     _ dataset: any Dataset, examples: [Int]? = nil, device: Device, channelsLast: Bool
   ) throws -> EvaluationSet {
     try EvaluationSet(
-      dataset, examples: examples, normalization: normalization, device: device, batchSize: scoringBatch,
-      channelsLast: channelsLast)
+      dataset, examples: examples, normalization: normalization, device: device,
+      batchSize: train.predictsTokens ? scoringBatch : nil, channelsLast: channelsLast)
   }
 }
 

@@ -8,6 +8,8 @@ import TorchNN
 /// Gathers what a run found into what the report shows.
 struct ReportMaker {
   let configuration: Configuration
+  /// What is computed in which precision, for the manifest.
+  let precisions: [ReportData.ManifestEntry]
   let folder: RunFolder
   let materials: Materials
   let teacher: TeacherMaker?
@@ -23,7 +25,7 @@ struct ReportMaker {
     return ReportData(
       title: configuration.name, recipe: configuration.yaml,
       manifest: try Manifest.entries(
-        configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [], seconds: seconds),
+        configuration, precisions: precisions, materials: materials, teacherHashes: teacher?.hashes() ?? [], seconds: seconds),
       classNames: materials.train.classNames, teacher: try describeTeacher(),
       settings: try zip(plan.settings, students).map(setting),
       similarities: try similarities(), examples: try examples(), token: configuration.data.text?.token)

@@ -12,6 +12,8 @@ public struct RunFolder: Sendable {
   /// The recipe with all defaults spelled out.
   public var recipe: String { "\(path)/recipe.yaml" }
   public var manifest: String { "\(path)/manifest.json" }
+  /// What precision was chosen where the recipe leaves it open.
+  public var precision: String { "\(path)/precision.json" }
   public var metrics: String { "\(path)/metrics.json" }
   public var report: String { "\(path)/report.html" }
   /// The teacher's model folder, where the run made the teacher.
@@ -87,7 +89,8 @@ public struct RunFolder: Sendable {
   private func ownFiles() -> [String] {
     let model = ["model.safetensors", "config.json", "README.md", "manifest.json"]
     let job = ["events.jsonl", "checkpoint/state.safetensors", "test.safetensors", "result.json"]
-    var files = ["run.json", "recipe.yaml", "manifest.json", "metrics.json", "report.html", "specialists.json"]
+    var files = ["run.json", "recipe.yaml", "precision.json", "manifest.json", "metrics.json", "report.html"]
+    files.append("specialists.json")
     files += ["teacher", "student"].flatMap { folder in model.map { "\(folder)/\($0)" } }
     for name in (try? FileManager.default.contentsOfDirectory(atPath: "\(path)/texts"))?.sorted() ?? []
     where name.hasSuffix(".safetensors") {

@@ -1,0 +1,134 @@
+import DistillData
+import Distillation
+import Foundation
+import Torch
+import TorchNN
+
+/// The file `precision.json`: in what precision a run computes, and with images in which order, where its recipe leaves
+/// that open. All trainings of a model share the choice, alone and distilled, of every seed and stage; a run that is gone
+/// on with makes it no second time.
+struct ChosenPrecisions: Codable, Sendable, Equatable {
+  var choices: [Choice] = []
+
+  struct Choice: Codable, Sendable, Equatable {
+    /// `student` or `teacher`, for people.
+    var role: String
+    /// A hash of the model, the device and the ways that there were to choose from.
+    var key: String
+    /// Of one batch, forward.
+    var multiplyAdds: Int
+    var reason: Reason
+    var choice: PrecisionChoice
+  }
+
+  enum Reason: String, Codable, Sendable {
+    case measured
+    /// The batches are too small for the choice to matter.
+    case small
+    /// There is but one way.
+    case only
+  }
+
+  static func read(_ folder: RunFolder) -> Self {
+    FileManager.default.contents(atPath: folder.precision).flatMap { try? ResultJSON.decode($0) } ?? Self()
+  }
+
+  func write(to folder: RunFolder) throws {
+    try AtomicFile.write(try ResultJSON.pretty(self), to: folder.precision)
+  }
+}
+
+extension ChosenPrecisions.Choice {
+  /// What was chosen, and why: `bfloat16, channels last: 3.3 times as fast as float32 (…)`.
+  var words: String {
+    let chosen = choice.computation
+    switch reason {
+    case .small:
+      return "\(chosen.words): a batch takes \(Quantity.count(multiplyAdds)) multiply-adds, and below "
+        + "\(Quantity.count(PrecisionChooser.Conditions.standard.threshold)) nothing is timed"
+    case .only: return "\(chosen.words): this processor has no instructions for bfloat16"
+    case .measured:
+      guard let first = choice.trials.first, let best = choice.trials.first(where: { $0.computation == chosen }) else {
+        return chosen.words
+      }
+      let times = choice.trials.filter { $0.isSound && $0.seconds > 0 }
+        .map { "\($0.computation.words) \(Quantity.seconds($0.seconds))" }.joined(separator: ", ")
+      let unsound = choice.trials.filter { !$0.isSound }.map(\.computation.words)
+      let refused = unsound.isEmpty ? "" : "; other numbers came out with \(unsound.joined(separator: " and "))"
+      guard best != first, best.seconds > 0 else {
+        return "\(chosen.words): nothing else is clearly faster (a batch forward and backward: \(times)\(refused))"
+      }
+      return "\(chosen.words): \(Quantity.ratio(first.seconds / best.seconds)) as fast as \(first.computation.words) "
+        + "(a batch forward and backward: \(times)\(refused))"
+    }
+  }
+}
+
+extension Computation {
+  var words: String { precision.rawValue + (channelsLast ? " with channels last" : "") }
+}
+
+extension Configuration {
+  /// The recipe with what a run chose.
+  func applying(_ chosen: ChosenPrecisions) -> Configuration {
+    var result = self
+    result.chosen = chosen
+    result.training.settle(student, device, chosen)
+    result.alone.settle(student, device, chosen)
+    if let teacher {
+      result.teacher?.training?.settle(teacher, device, chosen)
+      result.teacher?.specialists?.training.settle(teacher, device, chosen)
+    }
+    for index in stages.indices {
+      result.stages[index].configuration = stages[index].configuration.applying(chosen)
+    }
+    return result
+  }
+}
+
+extension Configuration {
+  /// What is computed in which precision, once that is settled.
+  var precisions: [ReportData.ManifestEntry] {
+    let chosen = chosen?.choices ?? []
+    guard !chosen.isEmpty else {
+      let given = Computation(training.precision, channelsLast: training.channelsLast)
+      return [ReportData.ManifestEntry("precision", "\(given.words), as the recipe says")]
+    }
+    return chosen.map { ReportData.ManifestEntry("precision of the \($0.role)", $0.words) }
+  }
+}
+
+/// A model whose precision can be chosen.
+protocol ComputedModel {
+  /// The same for the same model, wherever its files lie.
+  var precisionText: String { get }
+}
+
+extension Configuration.Student: ComputedModel {
+  var precisionText: String { "student \(node.withFiles { _ in nil }.yaml)" }
+}
+
+extension Configuration.Teacher: ComputedModel {
+  var precisionText: String { "teacher \(members.first?.model?.node.yaml ?? "")" }
+}
+
+extension Configuration.Training {
+  /// What is left open, with what is not.
+  private var openText: String {
+    "\(choosesPrecision ? "auto" : precision.rawValue) \(choosesChannelsLast ? "auto" : "\(channelsLast)")"
+  }
+
+  /// The key of the choice for a model; nil where nothing is left open.
+  func precisionKey(_ model: some ComputedModel, _ device: String) throws -> String? {
+    guard choosesPrecision || choosesChannelsLast else { return nil }
+    return try SHA256.hex(of: "\(model.precisionText) \(device) \(openText)")
+  }
+
+  fileprivate mutating func settle(_ model: some ComputedModel, _ device: String, _ chosen: ChosenPrecisions) {
+    guard let key = try? precisionKey(model, device), let found = chosen.choices.first(where: { $0.key == key })
+    else { return }
+    precision = found.choice.computation.precision
+    channelsLast = found.choice.computation.channelsLast
+    (choosesPrecision, choosesChannelsLast) = (false, false)
+  }
+}
