@@ -17,6 +17,11 @@ class Program:
     # Of those who do the same work, all reach the same: a field that they print, by which that is seen.
     shows: str = None
 
+    @property
+    def may_fail(self):
+        """torch.compile needs a C++ compiler and more; where it does not work, its rows are left out."""
+        return "--compile" in self.command
+
 
 @dataclasses.dataclass
 class Row:

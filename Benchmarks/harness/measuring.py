@@ -64,8 +64,17 @@ def rounds(name, programs, count, threads):
     for number in range(count):
         say(f"==> {name}, round {number + 1} of {count}")
         order = programs if number % 2 == 0 else programs[::-1]
-        found = {program.name: measure(program) for program in order}
-        measured.append({program.name: found[program.name] for program in programs})
+        found = {}
+        for program in order:
+            try:
+                found[program.name] = measure(program)
+            except Failure as failure:
+                if not program.may_fail:
+                    raise
+                say(f"left out: {failure}")
+                programs = [one for one in programs if one is not program]
+        measured.append(found)
+    measured = [{program.name: found[program.name] for program in programs} for found in measured]
     versions = {}
     for one in measured[0].values():
         versions |= one.get("versions", {})
