@@ -95,14 +95,18 @@ public final class DataLoader: Sendable {
 
   /// The batches of an epoch in order, from number `batch` on. Making them begins at once.
   public func batches(epoch: Int, from batch: Int = 0) -> Batches {
+    batches(of: order(epoch: epoch), view: view(epoch: epoch), from: batch)
+  }
+
+  /// Given examples in one of their views, batch after batch, in the order given. Making them begins at once.
+  public func batches(of ids: [Int], view: Int, from batch: Int = 0) -> Batches {
     let maker = maker
-    let order = order(epoch: epoch)
-    let view = view(epoch: epoch)
     let size = options.batchSize
+    let count = (ids.count + size - 1) / size
     let producer = BatchProducer(
-      from: min(max(0, batch), batchCount), to: batchCount, ahead: options.prefetch, workers: options.workers
+      from: min(max(0, batch), count), to: count, ahead: options.prefetch, workers: options.workers
     ) { number in
-      try maker.make(Array(order[number * size..<min(order.count, (number + 1) * size)]), view: view)
+      try maker.make(Array(ids[number * size..<min(ids.count, (number + 1) * size)]), view: view)
     }
     return Batches(producer, device: options.device)
   }
@@ -121,25 +125,22 @@ public final class DataLoader: Sendable {
   /// How many different views of each example a teacher sees: 1 where it sees them plain; nil: a new one in each epoch.
   public var teacherViews: Int? { options.teacherViews }
 
-  /// A text that is the same for loaders that show a teacher the same pixels: augmentation, seed, normalization, and where
-  /// examples are mixed those among which partners are chosen. Together with the data's `contentHash`, an example's
-  /// number and a view, it says what a teacher saw.
-  public var inputIdentity: String {
+  /// What is done to the examples before a teacher sees them: augmentation, seed, normalization, and where examples are
+  /// mixed those among which partners are chosen.
+  public var teacherInputs: InputIdentity {
     get throws {
       let view = options.effectiveTeacherView
       let augmentation = view == .plain ? Augmentation(options.augmentation.mixing) : options.augmentation
-      var text = augmentation.identity
-      if view == .other { text += ", drawn anew for the teacher" }
-      if !augmentation.isEmpty { text += "; seed \(options.augmentationSeed ?? options.seed)" }
-      if let normalization = options.normalization {
-        text += "; mean \(normalization.mean), standard deviation \(normalization.standardDeviation)"
-      }
-      if !augmentation.mixing.isEmpty {
-        text += "; partners \(try examples.withUnsafeBytes { try SHA256.hex(of: $0) })"
-      }
-      return text
+      return InputIdentity(
+        augmentation: augmentation.identity, isDrawnForTeacher: view == .other,
+        seed: augmentation.isEmpty ? nil : options.augmentationSeed ?? options.seed,
+        normalization: options.normalization,
+        partners: augmentation.mixing.isEmpty ? nil : try examples.withUnsafeBytes { try SHA256.hex(of: $0) })
     }
   }
+
+  /// `teacherInputs` as a text: the same for loaders that show a teacher the same pixels.
+  public var inputIdentity: String { get throws { try teacherInputs.description } }
 
   /// The batches of one epoch, one after the other. When it is let go, its threads end.
   public final class Batches {

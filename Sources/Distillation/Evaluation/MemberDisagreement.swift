@@ -40,6 +40,9 @@ extension TeacherTrace {
     guard memberLogits.count > 1 else {
       throw DistillationError("disagreement is between members: the teacher has one only")
     }
+    if let kept = memberKept.compactMap(\.self).first {
+      throw kept.refusal(of: "how far members differ is measured on all of their logits")
+    }
     let count = try classCount()
     let common = memberClasses.compactMap { $0.map { Set($0.classes) } }
       .reduce(Set(0..<count)) { $0.intersection($1) }.sorted()

@@ -101,10 +101,8 @@ public final class EnsembleTeacher: Teacher {
     var all = TeacherTrace(
       memberLogits: traces.flatMap(\.memberLogits), memberWeights: memberWeights, average: average,
       weighting: weighting, memberClasses: traces.flatMap(\.memberClasses))
-    let classCounts = try zip(all.memberLogits, all.memberClasses).map { try $1?.classCount ?? $0.size(-1) }
-    guard Set(classCounts).count == 1 else {
-      throw DistillationError("the ensemble's members give different numbers of classes: \(classCounts)")
-    }
+    all.memberKept = traces.flatMap(\.memberKept)
+    _ = try all.classCount()
     if traces.count == 1 { all.activations = traces[0].activations }
     all.memberTraces = traces
     all.memberNames = memberNames

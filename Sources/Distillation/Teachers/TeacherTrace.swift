@@ -5,7 +5,7 @@ import TorchNN
 /// What a teacher said of a batch: the logits of each of its members, how they are to be averaged, and activations.
 public struct TeacherTrace {
   /// The logits of each member, `[N, C]`; one for a single teacher. A member that knows some of the classes only has
-  /// `[N, K]`; see `memberClasses`.
+  /// `[N, K]`; see `memberClasses`. One of which a part was kept has that part; see `memberKept`.
   public var memberLogits: [Tensor]
   /// The weight of each member; they sum to 1.
   public var memberWeights: [Double]
@@ -15,6 +15,8 @@ public struct TeacherTrace {
   /// For each member what its logits stand for; nil: all classes, in order.
   public var memberClasses: [ClassSubset?]
   public var activations: [Tap: Tensor]
+  /// For each member what its logits are a part of, where not all were kept; nil: they are all there.
+  public internal(set) var memberKept: [KeptLogits?]
   /// What each member said on its own, where terms can choose among members: `memberLogits` are theirs, one after the
   /// other.
   public internal(set) var memberTraces: [TeacherTrace] = []
@@ -32,6 +34,7 @@ public struct TeacherTrace {
     self.weighting = weighting
     self.memberClasses = memberClasses ?? memberLogits.map { _ in nil }
     self.activations = activations
+    memberKept = memberLogits.map { _ in nil }
   }
 
   /// The trace of a single teacher.
@@ -51,18 +54,28 @@ public struct TeacherTrace {
   ///
   /// - Throws: `DistillationError` when there are not as many.
   public func replacingLogits(_ logits: [Tensor]) throws -> TeacherTrace {
-    guard logits.count == memberLogits.count else {
+    try replacingLogits(logits, kept: logits.map { _ in nil })
+  }
+
+  func replacingLogits(_ logits: [Tensor], kept: [KeptLogits?]) throws -> TeacherTrace {
+    guard logits.count == memberLogits.count, kept.count == logits.count else {
       throw DistillationError("\(logits.count) logits cannot take the place of those of \(memberLogits.count) members")
     }
     var trace = self
     trace.memberLogits = logits
-    var rest = logits[...]
+    trace.memberKept = kept
+    var place = 0
     for index in memberTraces.indices {
-      let count = memberTraces[index].memberLogits.count
-      trace.memberTraces[index] = try memberTraces[index].replacingLogits(Array(rest.prefix(count)))
-      rest = rest.dropFirst(count)
+      let part = place..<place + memberTraces[index].memberLogits.count
+      trace.memberTraces[index] = try memberTraces[index].replacingLogits(Array(logits[part]), kept: Array(kept[part]))
+      place = part.upperBound
     }
     return trace
+  }
+
+  /// This trace with other rows of all that was said of outputs, such as those of the tokens that count.
+  func mappingRows(_ select: (Tensor) throws -> Tensor) throws -> TeacherTrace {
+    try replacingLogits(memberLogits.map(select), kept: memberKept.map { try $0?.mappingRows(select) })
   }
 
   /// What was said of some of the examples.
@@ -72,6 +85,7 @@ public struct TeacherTrace {
   func part(_ range: Range<Int>, of total: Int) throws -> TeacherTrace {
     var trace = self
     trace.memberLogits = try memberLogits.map { try rowsOf($0, range, of: total, "the teacher's output") }
+    trace.memberKept = try memberKept.map { try $0?.mappingRows { try rowsOf($0, range, of: total, "what was kept") } }
     trace.activations = try activations.parts(range, of: total, "the teacher")
     trace.memberTraces = try memberTraces.map { try $0.part(range, of: total) }
     if let keptWeights, try keptWeights.size(1) == total {
@@ -82,8 +96,13 @@ public struct TeacherTrace {
 
   /// This trace with each member's logits transformed, such as standardized; how sure each member is, and so its weight,
   /// stays what it was.
+  ///
+  /// - Throws: `DistillationError` where a part of the logits was kept only.
   public func mappingLogits(_ transform: (Tensor) throws -> Tensor) throws -> TeacherTrace {
-    try keepingWeights().replacingLogits(memberLogits.map(transform))
+    if let kept = memberKept.compactMap(\.self).first {
+      throw kept.refusal(of: "what changes the teacher's logits, such as noise or standardizing, needs all of them")
+    }
+    return try keepingWeights().replacingLogits(memberLogits.map(transform))
   }
 
   private func keepingWeights() throws -> TeacherTrace {
@@ -101,9 +120,12 @@ public struct TeacherTrace {
   /// Where some know a part of the classes only, the average for a class is over the members that know it, their weights
   /// scaled to sum to 1, and the result is made to sum to 1 over the classes.
   ///
-  /// - Throws: `DistillationError` when there is a class that no member knows.
+  /// Of a member of which the likeliest classes were kept, the mass of the others is spread evenly over them.
+  ///
+  /// - Throws: `DistillationError` when there is a class that no member knows, or what was kept does not say enough for
+  ///   this temperature.
   public func logSoftTargets(temperature: Double) throws -> Tensor {
-    let scaled = try memberLogits.map { try $0.to(.float32) * (1 / temperature) }
+    let scaled = try denseLogits(at: temperature).map { try $0.to(.float32) * (1 / temperature) }
     if scaled.count == 1, memberClasses[0] == nil { return try scaled[0].logSoftmax() }
     if isPlain {
       switch average {
@@ -130,9 +152,12 @@ public struct TeacherTrace {
   /// that know the class; logits are moved to mean zero over the classes that a member knows first, as their level says
   /// nothing that could be compared.
   ///
-  /// - Throws: `DistillationError` when there is a class that no member knows.
+  /// - Throws: `DistillationError` when there is a class that no member knows, or not all logits were kept.
   public func logits() throws -> Tensor {
-    let members = try memberLogits.map { try $0.to(.float32) }
+    if let kept = memberKept.compactMap(\.self).first(where: { !$0.isComplete }) {
+      throw kept.refusal(of: "a comparison of the logits of all classes needs all of them")
+    }
+    let members = try denseLogits(at: 1).map { try $0.to(.float32) }
     if members.count == 1, memberClasses[0] == nil { return members[0] }
     if average == .arithmetic { return try logSoftTargets(temperature: 1) }
     let values = average == .geometric ? try members.map { try $0.logSoftmax() } : members
@@ -164,7 +189,7 @@ public struct TeacherTrace {
     let ones = [Int](repeating: 1, count: rank)
     let fixed = try Tensor(memberWeights.map(Float.init), shape: [memberWeights.count] + ones).to(device)
     guard case .confidence(let sharpness) = weighting else { return fixed }
-    let entropies = try memberLogits.map { logits in
+    let entropies = try denseLogits(at: 1).map { logits in
       let logProbabilities = try logits.to(.float32).logSoftmax()
       return try -(logProbabilities.exponential() * logProbabilities).sum(along: -1, keepDimensions: true)
     }
@@ -192,11 +217,18 @@ public struct TeacherTrace {
     return try logs.softmax(along: 0)
   }
 
+  /// Logits of all classes that a member knows, which give its probabilities at this temperature.
+  private func denseLogits(at temperature: Double) throws -> [Tensor] {
+    guard memberKept.contains(where: { $0 != nil }) else { return memberLogits }
+    return try zip(memberLogits, memberKept).map { try $1?.dense($0, temperature: temperature) ?? $0 }
+  }
+
   /// The number of classes of the data.
   func classCount() throws -> Int {
     var counts: [Int] = []
-    for (classes, logits) in zip(memberClasses, memberLogits) {
-      counts.append(try classes?.classCount ?? logits.size(-1))
+    for index in memberLogits.indices {
+      counts.append(
+        try memberClasses[index]?.classCount ?? memberKept[index]?.classCount ?? memberLogits[index].size(-1))
     }
     guard let first = counts.first, counts.allSatisfy({ $0 == first }) else {
       throw DistillationError("the ensemble's members are of data with different numbers of classes: \(counts)")

@@ -74,7 +74,7 @@ public struct TermInput {
     var input = self
     input.batch = batch.byToken
     input.student.output = try tokens.rows(student.output)
-    input.teacher = try teacher.map { try $0.replacingLogits($0.memberLogits.map(tokens.rows)) }
+    input.teacher = try teacher?.mappingRows(tokens.rows)
     return input
   }
 

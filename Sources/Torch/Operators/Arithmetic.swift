@@ -14,6 +14,7 @@ extension Operator {
   fileprivate static let logarithm = Operator("aten::log")
   fileprivate static let squareRoot = Operator("aten::sqrt")
   fileprivate static let absolute = Operator("aten::abs")
+  fileprivate static let round = Operator("aten::round")
   fileprivate static let power = Operator("aten::pow", overload: "Tensor_Scalar")
   fileprivate static let clamp = Operator("aten::clamp")
   fileprivate static let minimum = Operator("aten::minimum")
@@ -84,6 +85,8 @@ extension Tensor {
   public func squareRoot() throws -> Tensor { try Dispatcher.call(.squareRoot, self) }
   /// |x|.
   public func absolute() throws -> Tensor { try Dispatcher.call(.absolute, self) }
+  /// The nearest whole number; of two that are as near the even one.
+  public func rounded() throws -> Tensor { try Dispatcher.call(.round, self) }
   /// x².
   public func squared() throws -> Tensor { try Dispatcher.call(.multiply, self, self) }
   /// x to the power of `exponent`.

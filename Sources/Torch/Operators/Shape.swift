@@ -16,6 +16,7 @@ extension Operator {
   fileprivate static let flip = Operator("aten::flip")
   fileprivate static let pad = Operator("aten::constant_pad_nd")
   fileprivate static let nonzero = Operator("aten::nonzero")
+  fileprivate static let scatterSource = Operator("aten::scatter", overload: "src")
   fileprivate static let scatterValue = Operator("aten::scatter", overload: "value")
   fileprivate static let indexCopy = Operator("aten::index_copy_")
 }
@@ -63,6 +64,11 @@ extension Tensor {
   /// A copy with `value` where `indices` point along a dimension; the reverse of `picked`.
   public func overwritten(at indices: Tensor, along dimension: Int, with value: Double) throws -> Tensor {
     try Dispatcher.call(.scatterValue, self, dimension, indices, value)
+  }
+  /// A copy with the elements of `values` where `indices`, of its shape, point along a dimension; a place must not be
+  /// named twice.
+  public func overwritten(at indices: Tensor, along dimension: Int, from values: Tensor) throws -> Tensor {
+    try Dispatcher.call(.scatterSource, self, dimension, indices, values)
   }
   /// Tensors one after the other along a dimension: `[2, C]` and `[3, C]` along 0 → `[5, C]`.
   public static func concatenated(_ tensors: [Tensor], along dimension: Int = 0) throws -> Tensor {

@@ -5,34 +5,34 @@ import Torch
 ///
 /// ## Reference
 /// https://github.com/huggingface/safetensors, section Format
-struct SafetensorsHeader {
-  struct Entry {
-    var name: String
-    var dtype: DType
-    var shape: [Int]
-    var start: Int
-    var end: Int
+package struct SafetensorsHeader {
+  package struct Entry {
+    package var name: String
+    package var dtype: DType
+    package var shape: [Int]
+    package var start: Int
+    package var end: Int
   }
 
   /// In the order of their bytes.
-  var entries: [Entry]
-  var metadata: [String: String]
+  package var entries: [Entry]
+  package var metadata: [String: String]
 
   static let metadataKey = "__metadata__"
   /// The limit that the format sets.
-  static let maximumByteCount = 100_000_000
+  package static let maximumByteCount = 100_000_000
 
   private static let names: [String: DType] = [
     "BOOL": .bool, "U8": .uint8, "I8": .int8, "I16": .int16, "I32": .int32, "I64": .int64, "F16": .float16,
     "BF16": .bfloat16, "F32": .float32, "F64": .float64,
   ]
 
-  static func name(of dtype: DType) -> String { names.first { $0.value == dtype }?.key ?? "\(dtype)" }
+  package static func name(of dtype: DType) -> String { names.first { $0.value == dtype }?.key ?? "\(dtype)" }
 
   /// - Parameters:
   ///   - text: the head's bytes
   ///   - dataByteCount: how many bytes follow it
-  init(reading text: UnsafeRawBufferPointer, dataByteCount: Int, path: String) throws {
+  package init(reading text: UnsafeRawBufferPointer, dataByteCount: Int, path: String) throws {
     func fail(_ problem: String) -> CheckpointError { CheckpointError(path: path, problem: problem) }
     let json: JSON
     do {

@@ -15,12 +15,12 @@ import TorchNN
 /// would make the estimate biased where α ≠ 1.
 ///
 /// The draws depend on `seed`, on where the training stands and on the examples, and on nothing else: a training that was
-/// interrupted draws the same.
+/// interrupted draws the same. Draws that a teacher cache kept take their place, the first S of them in every epoch.
 ///
 /// ## Reference
 /// Anshumann et al.: Sparse Logit Sampling: Accelerating Knowledge Distillation in LLMs. ACL 2025. arXiv:2503.16870. About
-/// 12 different classes for each token were enough there. Teachers' logits were cached; here they are there in full, and
-/// the draws are new at every step.
+/// 12 different classes for each token were enough there. There the draws were cached (see `LogitEncoding.sampled`); from
+/// a teacher whose logits are there in full, the draws are new at every step.
 public final class SampledSoftTargets: Term {
   public static let kind = TermKind(
     "sampled_soft_targets", "classes drawn from the teacher's distribution",
@@ -59,7 +59,13 @@ public final class SampledSoftTargets: Term {
 
   public func sum(_ input: TermInput) throws -> Tensor {
     let temperature = temperature.value(at: input.progress)
-    let targets = try input.requireTeacher(for: name).logSoftTargets(temperature: temperature)
+    let teacher = try input.requireTeacher(for: name)
+    if let drawn = try teacher.drawnTargets(samples, proposalPower: proposalPower, temperature: temperature) {
+      return try sampledSoftTargetLoss(
+        studentLogits: input.student.output, targets: drawn, temperature: temperature
+      ).sum
+    }
+    let targets = try teacher.logSoftTargets(temperature: temperature)
     let stream = try RandomStream(seed: drawSeed(input), name: name, device: targets.device)
     let drawn = try withRandomStream(stream) {
       try SampledTargets(drawing: samples, from: targets, proposalPower: proposalPower)

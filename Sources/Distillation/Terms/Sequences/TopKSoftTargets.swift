@@ -43,8 +43,7 @@ public final class TopKSoftTargets: Term {
 
   public func sum(_ input: TermInput) throws -> Tensor {
     let temperature = temperature.value(at: input.progress)
-    let targets = try input.requireTeacher(for: name).logSoftTargets(temperature: temperature)
-    let kept = try TopKTargets(logSoftTargets: targets, k: min(k, targets.size(-1)))
+    let kept = try input.requireTeacher(for: name).topKTargets(k: k, temperature: temperature)
     return try topKSoftTargetLoss(
       studentLogits: input.student.output, targets: kept, temperature: temperature
     ).sum
