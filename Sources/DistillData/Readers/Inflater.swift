@@ -21,8 +21,10 @@ enum CompressedFile {
   }
 
   /// The whole content, which has to be exactly `count` bytes.
-  static func content(of bytes: UnsafeRawBufferPointer, count: Int, file: String) throws -> HostBuffer {
-    let inflater = try Inflater(bytes, file: file)
+  static func content(
+    of bytes: UnsafeRawBufferPointer, count: Int, file: String, format: Inflater.Format = .gzip
+  ) throws -> HostBuffer {
+    let inflater = try Inflater(bytes, file: file, format: format)
     let buffer = HostBuffer(byteCount: count)
     let found = try inflater.fill(UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<count]))
     guard found == count else {
@@ -38,19 +40,29 @@ enum CompressedFile {
   }
 }
 
-/// zlib, over bytes in memory. Understands gzip with any number of members, and zlib's own format.
+/// zlib, over bytes in memory. Understands gzip with any number of members, zlib's own format, and bare deflated data.
 final class Inflater {
+  enum Format {
+    /// Or zlib's own.
+    case gzip
+    /// Without a head and a checksum, as zip files have them.
+    case deflate
+  }
+
   private var stream = z_stream()
   private let file: String
   private let input: UnsafeRawBufferPointer
+  private let format: Format
   private var consumed = 0
   private var isFinished = false
 
   /// - Parameter bytes: have to stay where they are as long as this is used
-  init(_ bytes: UnsafeRawBufferPointer, file: String) throws {
+  init(_ bytes: UnsafeRawBufferPointer, file: String, format: Format = .gzip) throws {
     self.file = file
+    self.format = format
     input = bytes
-    let status = inflateInit2_(&stream, MAX_WBITS + 32, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
+    let window = format == .deflate ? -MAX_WBITS : MAX_WBITS + 32
+    let status = inflateInit2_(&stream, window, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
     guard status == Z_OK else { throw DataError(file: file, "zlib could not be started (\(status))") }
   }
 
@@ -96,7 +108,7 @@ final class Inflater {
       isFinished = true
       return
     }
-    guard CompressedFile.isCompressed(UnsafeRawBufferPointer(rebasing: input[consumed...])) else {
+    guard format == .gzip, CompressedFile.isCompressed(UnsafeRawBufferPointer(rebasing: input[consumed...])) else {
       throw damaged("\(input.count - consumed) bytes follow the end of the compressed data")
     }
     inflateReset(&stream)
