@@ -14,7 +14,7 @@ class Program:
 
     name: str
     command: list
-    # Of those who do the same work, all reach the same: a field that they print, by which that is seen.
+    # Of those who do the same work, all reach the same: the field by which that is seen, "accuracy" or "loss".
     shows: str = None
 
     @property
@@ -53,7 +53,8 @@ def peer(name, script, *options, shows=None):
 
 
 def training(name, make, program, *options):
-    return make(name, program, *options, shows="accuracy")
+    # After the ResNets' few steps the loss says more.
+    return make(name, program, *options, shows="loss" if name.startswith("ResNet") else "accuracy")
 
 
 def torchdistill(name, *options):

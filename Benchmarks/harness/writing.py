@@ -211,18 +211,23 @@ def growth(scaling):
 
 
 def agreement(measured):
-    """The accuracy or the loss of those who did the same."""
+    """The accuracy or the loss of those who did the same, held against each other."""
+    work = {}
+    for program in (program for group in groups(2).values() for program in group):
+        rounds = next((g["rounds"] for g in measured.values() if program.name in g["rounds"][0]), None)
+        if program.shows and rounds:
+            values = [one[program.name][program.shows] for one in rounds]
+            work.setdefault((program.name.split(":")[0], program.shows), []).append(
+                (program.name, statistics.median(values)))
     lines = []
-    for group in groups(2).values():
-        for program in group:
-            rounds = next((g["rounds"] for g in measured.values() if program.name in g["rounds"][0]), None)
-            if program.shows is None or rounds is None:
-                continue
-            values = {key: [one[program.name][key] for one in rounds] for key in ["accuracy", "loss"]
-                      if key in rounds[0][program.name]}
-            lines.append([program.name] + [
-                f"{statistics.median(values[key]):.4f}" if key in values else "" for key in ["accuracy", "loss"]])
-    return table(["program", "test accuracy", "loss"], lines, ["test accuracy", "loss"])
+    for (_, shows), programs in work.items():
+        middle = statistics.median(value for _, value in programs)
+        for name, value in programs:
+            # Orders differ, and so do the results of a short training: a little.
+            differs = abs(value - middle) > (0.025 if shows == "accuracy" else 0.05 * middle)
+            number = f"{100 * value:.2f} %" if shows == "accuracy" else f"{value:.4f}"
+            lines.append([name, shows, number, "**differs**" if differs else "agrees"])
+    return table(["program", "what", "reached", "with the others"], lines, ["reached"])
 
 
 def readme_part(results):
