@@ -253,6 +253,13 @@ struct TransferSetRunTests {
       try RunRecipe.run(try Configuration.parse(text: live), in: "\(folder)/live")
       let scores = try ["plain", "live"].map { try #require(result("\(folder)/\($0)").test).negativeLogLikelihood }
       #expect(abs(scores[0] - scores[1]) < 1e-3)
+      // Trap 7: that these are not the pixels that were labelled is told once, by the run and before it.
+      for (recipe, name, count) in [(same, "same", 0), (plain, "plain", 1), (other, "other", 0)] {
+        let (_, notices) = try RunRecipe.run(recipe, in: "\(folder)/\(name)")
+        #expect(notices.count { $0.contains("labels other pixels than the student sees") } == count, "\(notices)")
+        let warnings = Preflight.of(recipe, folder: "\(folder)/check").findings.filter { $0.mark == .warning }
+        #expect(warnings.count { $0.text.contains("labels other pixels than the student sees") } == count)
+      }
       // It may be insisted on.
       let always = try recipe("\(augmentation), teacher_view: plain").yaml
         .replacing("precompute: auto", with: "precompute: true")

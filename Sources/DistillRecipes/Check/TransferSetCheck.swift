@@ -26,6 +26,7 @@ extension PreflightCheck {
         "\(prefix)the student is distilled on \(counted(own, "training example"))"
           + words.map { "; \($0)" }.joined())
     }
+    if let warning = recipe.plainViewWarning { warn("data", "\(prefix)\(warning)") }
     let unseen = materials.classesWithout(examples).sorted().map { "'\(materials.train.classNames[$0])'" }
     guard !unseen.isEmpty else { return }
     let names = unseen.prefix(5).joined(separator: ", ") + (unseen.count > 5 ? ", …" : "")
@@ -37,6 +38,17 @@ extension PreflightCheck {
     } else {
       good("data", "\(prefix)the student sees no example of \(names); biases are corrected in the end")
     }
+  }
+}
+
+extension Configuration {
+  /// What to know where the teacher's answer to the plain example stands for all augmented views of it; nil elsewhere.
+  var plainViewWarning: String? {
+    guard data.teacherView == .plain, !data.augmentation.isEmpty, terms.contains(where: \.needsTeacher),
+      teacher.map({ !$0.members.isEmpty }) ?? false
+    else { return nil }
+    return "data.teacher_view is plain: the teacher labels other pixels than the student sees, and says of an "
+      + "augmented view what only the plain example shows; with data.views: 4 it labels the very pixels"
   }
 }
 

@@ -216,7 +216,9 @@ public final class Experiment: Sendable {
     for (name, setting) in try configuration.resolvedSettings() {
       for (index, stage) in setting.sequence.enumerated() {
         let learners = try setting.learners(ofStage: index, setting: name ?? "", materials: materials)
-        try located(setting.place(ofStage: index, setting: name ?? "")) {
+        let place = setting.place(ofStage: index, setting: name ?? "")
+        if let warning = stage.configuration.plainViewWarning { observer(.notice("warning: \(place)\(warning)")) }
+        try located(place) {
           for seed in setting.seeds { _ = try materials.examples(stage.configuration.data, seed: seed) }
           for learner in learners {
             try learner.objective().requireFit(
