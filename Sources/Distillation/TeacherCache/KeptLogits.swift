@@ -32,7 +32,8 @@ public struct KeptLogits {
       default: "the \(kept) likeliest of \(classCount) classes"
       }
     return DistillationError(
-      "\(wish), and of the teacher's outputs \(what) were kept: label again with all logits, or let the teacher run live")
+      "\(wish), and of the teacher's outputs \(what) were kept: label again with all logits, or let the teacher run live"
+    )
   }
 
   func mappingRows(_ select: (Tensor) throws -> Tensor) throws -> KeptLogits {
@@ -85,7 +86,8 @@ public struct KeptLogits {
     switch others {
     case .none: break
     case .rest(let temperatures, let logSums):
-      rest = try logSums.sliced(-1, from: place(of: temperature, in: temperatures), to: 1 + place(of: temperature, in: temperatures))
+      rest = try logSums.sliced(
+        -1, from: place(of: temperature, in: temperatures), to: 1 + place(of: temperature, in: temperatures))
     case .drawn: throw refusal(of: "top_k_soft_targets needs the likeliest classes")
     }
     let total = try scaled.logSumExp(along: -1, keepDimensions: true)

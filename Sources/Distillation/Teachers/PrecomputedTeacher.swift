@@ -2,22 +2,22 @@ import DistillData
 import Torch
 import TorchNN
 
-/// A teacher whose logits were computed once, for every example and every augmented view of it, and are looked up by
+/// A teacher whose outputs were computed once, for every example and every augmented view of it, and are looked up by
 /// example id afterwards, so that no order of the examples can bring the wrong row.
+///
+/// They are kept in memory, or in the mapped files of a `TeacherCache`, which gives its teacher by `makeTeacher()`.
 public final class PrecomputedTeacher: Teacher {
-  /// For each member `[views · rows, C]`, or `[views · rows, L, C]` of sequences.
-  private let memberLogits: [Tensor]
-  /// What else there is to say, the same for all batches: weights, names and classes of the members. Its logits are those
-  /// of a first batch.
-  private let template: TeacherTrace
-  /// The row of each example id.
-  private let rows: [Int: Int]
+  private let outputs: any StoredOutputs
+  /// What else there is to say, the same for all batches: weights, names and classes of the members.
+  private let template: TraceTemplate
+  private let rows: ExampleRows
   private let views: Int
   /// What the teacher saw.
-  private let dataset: any Dataset
-  private let inputIdentity: String
+  private let inputs: InputIdentity
+  private let dataName: String
+  private let contentHash: () throws -> String
 
-  /// Computes the logits of `teacher` for all examples of `loader`, in all its views.
+  /// Computes the logits of `teacher` for all examples of `loader`, in all its views, and keeps them in memory.
   ///
   /// - Parameters:
   ///   - views: how many views each example has; the loader must give the same pixels for a view each time. Where the
@@ -30,10 +30,9 @@ public final class PrecomputedTeacher: Teacher {
   ) throws {
     guard views > 0 else { throw DistillationError("there must be at least one view to label, not \(views)") }
     let views = loader.teacherViews == 1 ? 1 : views
-    var rows: [Int: Int] = [:]
-    for (row, id) in loader.examples.enumerated() { rows[id] = row }
+    let rows = ExampleRows(loader.examples.ascendingSet)
     var stored: [Tensor] = []
-    var template: TeacherTrace?
+    var template: TraceTemplate?
     let total = Double(views * loader.batchCount)
     var done = 0.0
     for view in 0..<views {
@@ -43,13 +42,17 @@ public final class PrecomputedTeacher: Teacher {
           throw DistillationError("the loader gave view \(batch.teacherView) where view \(view) was to be labelled")
         }
         let trace = try teacher.trace(batch)
-        if stored.isEmpty {
-          template = trace
+        if template == nil {
+          guard trace.memberKept.allSatisfy({ $0 == nil }) else {
+            throw DistillationError("of the teacher's outputs a part was kept: they cannot be computed again from that")
+          }
+          template = TraceTemplate(trace)
           stored = try trace.memberLogits.map {
             try Tensor.zeros([views * rows.count] + $0.shape.dropFirst(), device: $0.device)
           }
         }
-        let places = try Self.indices(batch.ids, rows, view: view, device: batch.inputs.device)
+        let places = try OutputsInMemory.places(
+          rows.rows(of: batch.ids), view: view, of: rows.count, device: batch.inputs.device)
         for (store, logits) in zip(stored, trace.memberLogits) {
           try store.copyRows(places, from: try logits.to(.float32))
         }
@@ -58,20 +61,35 @@ public final class PrecomputedTeacher: Teacher {
       }
     }
     guard let template else { throw DistillationError("there are no examples to label") }
-    memberLogits = stored
+    outputs = OutputsInMemory(stored, exampleCount: rows.count)
     self.template = template
     self.rows = rows
     self.views = views
-    dataset = loader.dataset
-    inputIdentity = try loader.inputIdentity
+    inputs = try loader.teacherInputs
+    let dataset = loader.dataset
+    dataName = dataset.name
+    contentHash = { try dataset.contentHash }
   }
 
-  private init(_ other: PrecomputedTeacher, template: TeacherTrace) {
-    memberLogits = other.memberLogits
+  /// What a cache holds.
+  init(_ outputs: OutputsInShards, of cache: TeacherCache) {
+    self.outputs = outputs
+    template = cache.description.contents.structure
+    rows = cache.rows
+    let key = cache.key
+    views = key.views
+    inputs = key.inputs
+    dataName = key.data.name
+    contentHash = { key.data.contentHash }
+  }
+
+  private init(_ other: PrecomputedTeacher, template: TraceTemplate) {
+    outputs = other.outputs
     rows = other.rows
     views = other.views
-    dataset = other.dataset
-    inputIdentity = other.inputIdentity
+    inputs = other.inputs
+    dataName = other.dataName
+    contentHash = other.contentHash
     self.template = template
   }
 
@@ -85,68 +103,89 @@ public final class PrecomputedTeacher: Teacher {
   public func weighing(
     _ weights: [Double], average: EnsembleAverage, weighting: MemberWeighting = .fixed
   ) throws -> PrecomputedTeacher {
-    let total = weights.reduce(0, +)
-    guard weights.count == memberLogits.count, weights.allSatisfy({ $0 > 0 }), total.isFinite else {
-      throw DistillationError("\(memberLogits.count) members need a positive weight each, not \(weights)")
-    }
-    var template = template
-    template.memberWeights = weights.map { $0 / total }
-    template.average = average
-    template.weighting = weighting
-    return PrecomputedTeacher(self, template: template)
+    PrecomputedTeacher(
+      self, template: try template.weighing(weights, average: average, weighting: weighting))
   }
 
-  public var memberNames: [String] { template.memberNames }
+  public var memberNames: [String] { template.names }
+
+  /// The layers that were kept.
+  public var features: [CachedFeature] { outputs.features }
 
   public func requireFit(_ loader: DataLoader) throws {
-    let given = try loader.inputIdentity
-    guard given == inputIdentity else {
+    let differences = inputs.differences(from: try loader.teacherInputs)
+    guard differences.isEmpty else {
       throw DistillationError(
-        "the teacher's outputs were computed on other inputs than the training shows: '\(inputIdentity)', not '\(given)'"
-      )
+        "the teacher's outputs were computed on other inputs than the training shows: "
+          + differences.joined(separator: "; "))
     }
     guard let shown = loader.teacherViews, shown <= views else {
       throw DistillationError(
         "the teacher's outputs were computed for \(views) views of each example, and the training shows "
           + (loader.teacherViews.map { "\($0)" } ?? "a new one in each epoch"))
     }
-    guard try loader.dataset.contentHash == dataset.contentHash else {
+    guard try loader.dataset.contentHash == contentHash() else {
       throw DistillationError(
-        "the teacher's outputs were computed on other data than the training shows: \(dataset.name), not "
+        "the teacher's outputs were computed on other data than the training shows: \(dataName), not "
           + loader.dataset.name)
     }
-  }
-
-  public func trace(_ batch: Batch, taps: [Tap], memberTaps: [Int: [Tap]]) throws -> TeacherTrace {
-    try trace(batch, taps: taps + memberTaps.values.flatMap(\.self))
+    try rows.requireAll(loader.examples)
   }
 
   public func trace(_ batch: Batch, taps: [Tap]) throws -> TeacherTrace {
+    try trace(batch, taps: taps, memberTaps: [:])
+  }
+
+  public func trace(_ batch: Batch, taps: [Tap], memberTaps: [Int: [Tap]]) throws -> TeacherTrace {
     guard !batch.isGenerated else {
       throw DistillationError("what a student writes cannot be labelled beforehand: the teacher needs to run live")
     }
-    guard taps.isEmpty else {
-      throw DistillationError("only logits were precomputed: terms on layers need the teacher to run live")
-    }
+    let tapped = try taps.map { ($0, try feature(at: $0, of: nil)) }
+    var memberTapped: [Int: [(Tap, Int)]] = [:]
+    for (member, taps) in memberTaps { memberTapped[member] = try taps.map { ($0, try feature(at: $0, of: member)) } }
     guard batch.copies.isEmpty else {
       throw DistillationError(
         "only outputs for the plain inputs were precomputed: terms that look at \(batch.copies[0]) need the teacher to "
           + "run live")
     }
-    guard batch.teacherView < views else {
-      throw DistillationError("view \(batch.teacherView) of the examples was not labelled, only \(views) were")
+    let (view, device) = (batch.teacherView, batch.inputs.device)
+    guard view < views else {
+      throw DistillationError("view \(view) of the examples was not labelled, only \(views) were")
     }
-    let places = try Self.indices(batch.ids, rows, view: batch.teacherView, device: batch.inputs.device)
+    let rows = try rows.rows(of: batch.ids)
     return try withoutGradient {
-      try template.replacingLogits(memberLogits.map { try $0.gathered(places) })
+      let found = try outputs.logits(rows, view: view, device: device)
+      var trace = template.trace(logits: found.logits, kept: found.kept)
+      func activations(_ taps: [(Tap, Int)]) throws -> [Tap: Tensor] {
+        var activations: [Tap: Tensor] = [:]
+        for (tap, index) in taps where activations[tap] == nil {
+          activations[tap] = try outputs.feature(index, rows, view: view, device: device)
+        }
+        return activations
+      }
+      trace.activations = try activations(tapped)
+      for (member, taps) in memberTapped where trace.memberTraces.indices.contains(member) {
+        trace.memberTraces[member].activations = try activations(taps)
+      }
+      return trace
     }
   }
 
-  private static func indices(_ ids: [Int], _ rows: [Int: Int], view: Int, device: Device) throws -> Tensor {
-    let places = try ids.map { id in
-      guard let row = rows[id] else { throw DistillationError("example \(id) was not labelled by the teacher") }
-      return Int64(view * rows.count + row)
+  /// Which of the features is a layer of the teacher, or of one of its members.
+  private func feature(at tap: Tap, of member: Int?) throws -> Int {
+    let features = outputs.features
+    // One alone is what all members have in common.
+    let isAlone = template.names.count <= 1
+    func isOf(_ feature: CachedFeature) -> Bool {
+      feature.member == member || (isAlone && (feature.member ?? 0) == (member ?? 0))
     }
-    return try Tensor(places).to(device)
+    if let index = features.firstIndex(where: { $0.tap == tap && isOf($0) }) { return index }
+    guard !features.isEmpty else {
+      throw DistillationError("only logits were precomputed: terms on layers need the teacher to run live")
+    }
+    let name = member.map { template.names.indices.contains($0) ? template.names[$0] : "\($0)" }
+    throw DistillationError(
+      "the layer '\(tap)'\(name.map { " of the member '\($0)'" } ?? "") was not kept, only \(features.words): label "
+        + "again with it, or let the teacher run live")
   }
 }
