@@ -11,11 +11,11 @@ import Torch
     else { return }
     let words = Set(line.split(whereSeparator: \.isWhitespace).map(String.init))
     #if arch(x86_64)
-      #expect(found.contains(.avx512) == words.contains("avx512_bf16"))
-      #expect(found.contains(.amx) == words.isSuperset(of: ["amx_tile", "amx_bf16"]))
-      #expect(!found.contains(.arm))
+    #expect(found.contains(.avx512) == words.contains("avx512_bf16"))
+    #expect(found.contains(.amx) == words.isSuperset(of: ["amx_tile", "amx_bf16"]))
+    #expect(!found.contains(.arm))
     #elseif arch(arm64)
-      #expect(found == (words.contains("bf16") ? .arm : []))
+    #expect(found == (words.contains("bf16") ? .arm : []))
     #endif
   }
 }

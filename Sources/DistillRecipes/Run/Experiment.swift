@@ -122,8 +122,9 @@ public final class Experiment: Sendable {
     let results = try runAll(plan.jobs, with: runner)
     observer(.stage("Comparing"))
     let comparison = ReportMaker(
-      configuration: self.configuration, precisions: configuration.precisions, folder: folder, materials: materials, teacher: teacher,
-      teacherTestLogits: teacherTest, teacherMetrics: teacherMetrics, plan: plan, results: results, device: device)
+      configuration: self.configuration, precisions: configuration.precisions, folder: folder,
+      materials: materials, teacher: teacher, teacherTestLogits: teacherTest, teacherMetrics: teacherMetrics,
+      plan: plan, results: results, device: device)
     let data = try comparison.make(seconds: (ContinuousClock.now - start) / .seconds(1))
     try AtomicFile.write(try Manifest.encode(data.manifest), to: folder.manifest)
     try AtomicFile.write(Data(Report.html(data).utf8), to: folder.report)

@@ -25,7 +25,8 @@ struct ReportMaker {
     return ReportData(
       title: configuration.name, recipe: configuration.yaml,
       manifest: try Manifest.entries(
-        configuration, precisions: precisions, materials: materials, teacherHashes: teacher?.hashes() ?? [], seconds: seconds),
+        configuration, precisions: precisions, materials: materials, teacherHashes: teacher?.hashes() ?? [],
+        seconds: seconds),
       classNames: materials.train.classNames, teacher: try describeTeacher(),
       settings: try zip(plan.settings, students).map(setting),
       similarities: try similarities(), examples: try examples(), token: configuration.data.text?.token)

@@ -156,7 +156,8 @@ public struct Explanation: Encodable, Sendable {
     guard let number = setting.stages.lastIndex(where: { $0.configuration.teacher?.members.isEmpty == false }),
       let teacher = setting.stages[number].configuration.teacher
     else { throw RunError("the recipe \(configuration.name) has no teacher, and so no dark knowledge") }
-    let plan = try RunPlan(configuration, materials: materials, teacherHashes: [])
+    let plan = try RunPlan(
+      configuration.applying(ChosenPrecisions.read(folder)), materials: materials, teacherHashes: [])
     let seed = configuration.seeds.first ?? 0
     let job = plan.settings.first?.jobs.first { $0.seed == seed && $0.stage?.number == number }
     let stages = (job?.stage?.teachers ?? [:]).mapValues { ModelFolder(folder.job($0.folderName).model) }

@@ -147,7 +147,7 @@ public struct PrecisionChoice: Codable, Sendable, Equatable {
           try parameters.allSatisfy { try $0.gradient?.isFinite().all() ?? true }
         }
         isSound = hasFiniteGradients && deviation <= PrecisionChoice.allowedDeviation
-      } catch where computation.precision != .float32 {
+      } catch  where computation.precision != .float32 {
         deviation = .infinity
         isSound = false
       }
