@@ -42,8 +42,9 @@ public struct PrecisionChoice: Codable, Sendable, Equatable {
   /// How much faster another order in memory must be.
   public static let orderMargin = 1.05
   /// How far logits may be from those in float32. A number of bfloat16 has eight bits, so that each rounding is off by up
-  /// to 2⁻⁹; over a network, sums of many roundings came out as 0.2 % to 0.7 % (MLPs, ResNet-20 to ResNet-110).
-  public static let allowedDeviation = 0.05
+  /// to 2⁻⁹; over fresh networks, sums of many roundings came out as 0.2 % to 0.7 % of the logits in MLPs, and up to 7 %
+  /// in deep ResNets, which train no worse for it. Where differences cancel, nothing is left: 100 %.
+  public static let allowedDeviation = 0.25
 
   /// Measures.
   ///
