@@ -67,10 +67,15 @@ let package = Package(
       name: "DistillDataTests", dependencies: ["Torch", "DistillData", "TestSupport", "CPNG", "CTurboJPEG", "CZlib"]),
     .testTarget(
       name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillModels", "TestSupport"]),
+    // A program that tests of teacher caches run several times at once.
+    .executableTarget(
+      name: "teacher-cache-helper", dependencies: ["Torch", "TorchNN", "DistillData", "Distillation"],
+      path: "Tests/TeacherCacheHelper"),
     .testTarget(
       name: "DistillationTests",
       dependencies: [
         "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation", "TestSupport",
+        "teacher-cache-helper",
       ]),
     .testTarget(
       name: "DistillRecipesTests",
