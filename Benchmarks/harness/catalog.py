@@ -115,6 +115,8 @@ def groups(threads):
             program for classes in ["32000", "128000"] for program in [
                 ours(f"vocabulary {classes}: ours", "vocabulary", *two, "--classes", classes, shows="loss"),
                 peer(f"vocabulary {classes}: PyTorch", "vocabulary", *two, "--classes", classes, shows="loss"),
+                peer(f"vocabulary {classes}: PyTorch, compiled", "vocabulary", *two, "--classes", classes, "--compile",
+                     shows="loss"),
             ]
         ],
         "labelling": [
@@ -214,6 +216,17 @@ def rows():
             ["labelling: ours"], ["labelling: PyTorch, compiled"], **image),
         Row("labelling-bf16", "labelling by ResNet-56, an image", "PyTorch, bf16, channels last",
             ["labelling: ours"], ["labelling: PyTorch, bf16"], **image),
+    ]
+    for classes in [32_000, 128_000]:
+        mine, other = ([f"vocabulary {classes}: {who}"] for who in ["ours", "PyTorch, compiled"])
+        work = f"soft targets over {classes:,} classes"
+        table += [
+            Row(f"vocabulary-{classes}-memory-compiled", f"{work}, peak memory", "PyTorch, compiled", mine, other,
+                **memory),
+            Row(f"vocabulary-{classes}-time-compiled", f"{work}, forward + backward", "PyTorch, compiled", mine, other,
+                key="seconds", unit="s"),
+        ]
+    table += [
         Row("operator-add", "operator call (add, 3×4)", "PyTorch from Python", ["operator: ours"],
             ["operator: PyTorch"], **operator, key="add_without_gradient_ns"),
         Row("operator-mean", "operator call, mean of eight", "PyTorch from Python", ["operator: ours"],
@@ -225,8 +238,10 @@ def rows():
 def scaling(threads):
     """Ours alone, larger and larger: title, what grows, and for each size a name and the program's options."""
     two = ["--threads", str(threads)]
+    data = [(f"{60_000 * n:,}", ["--examples", str(60_000 * n), *two]) for n in [1, 4, 16]]
     return [
-        ("data", "examples", "precomputed", [(f"{60_000 * n:,}", ["--examples", str(60_000 * n), *two]) for n in [1, 4, 16]]),
+        ("data, teacher precomputed", "examples", "precomputed", data),
+        ("data, teacher live", "examples", "live", data),
         ("student", "hidden widths", "precomputed",
          [(f"{w}, {w}", ["--student", f"{w},{w}", *two]) for w in [300, 600, 1200]]),
         ("teacher, live", "hidden widths", "live",
