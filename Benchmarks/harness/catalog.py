@@ -111,21 +111,6 @@ def groups(threads):
             pytorch("ResNet: PyTorch, bf16", *two, *resnet, "--in-memory", "--channels-last", "--bfloat16"),
             training("ResNet: ours, live, bf16", ours, "resnet-live", *two, *few, "--precision", "bfloat16"),
         ],
-        "vocabulary": [
-            program for classes in ["32000", "128000"] for program in [
-                ours(f"vocabulary {classes}: ours", "vocabulary", *two, "--classes", classes, shows="loss"),
-                peer(f"vocabulary {classes}: PyTorch", "vocabulary", *two, "--classes", classes, shows="loss"),
-                peer(f"vocabulary {classes}: PyTorch, compiled", "vocabulary", *two, "--classes", classes, "--compile",
-                     shows="loss"),
-            ]
-        ],
-        "labelling": [
-            ours("labelling: ours", "labelling", *two, "--examples", "6000"),
-            peer("labelling: PyTorch", "labelling", *two),
-            peer("labelling: PyTorch, channels last", "labelling", *two, "--channels-last"),
-            peer("labelling: PyTorch, compiled", "labelling", *two, "--channels-last", "--compile"),
-            peer("labelling: PyTorch, bf16", "labelling", *two, "--channels-last", "--bfloat16"),
-        ],
         "start": [Program("distill --help", ["--cold-start", str(root / ".build/release/distill"), "--help"])],
         "operator": [
             ours("operator: ours", "operator-call"),
@@ -158,19 +143,6 @@ def rows():
             ["ResNet: ours, live"], resnet_examples, **step, at_least=1.4),
         Row("small-mlp", "MLP 784-30-30-10, batch 64, step, precomputed", "PyTorch, the same in memory", small_ours,
             ["small MLP: PyTorch, threads 1", "small MLP: PyTorch, threads 2"], **step, at_least=2.5),
-    ]
-    for classes in [32_000, 128_000]:
-        mine, other = ([f"vocabulary {classes}: {who}"] for who in ["ours", "PyTorch"])
-        work = f"soft targets over {classes:,} classes"
-        table += [
-            Row(f"vocabulary-{classes}-memory", f"{work}, peak memory", "PyTorch eager", mine, other, **memory,
-                at_least=4, goal="at most 1/4"),
-            Row(f"vocabulary-{classes}-time", f"{work}, forward + backward", "PyTorch eager", mine, other,
-                key="seconds", unit="s", at_least=1, goal="no slower"),
-        ]
-    table += [
-        Row("labelling", "labelling by ResNet-56, an image", "PyTorch eager, f32", ["labelling: ours"],
-            ["labelling: PyTorch"], **image, at_least=2),
         Row("mlp-memory", "MLP, precomputed, peak memory", "torchdistill, as its examples", precomputed,
             ["MLP: torchdistill"], **memory, at_least=2, goal="at most 1/2"),
         Row("help", "`distill --help`, cold", "", ["distill --help"], [], key="seconds", unit="ms", limit=0.1,
@@ -210,23 +182,6 @@ def rows():
             ["ResNet: ours, precomputed"], ["ResNet: PyTorch, precomputed"], **step),
         Row("resnet-bf16", "ResNet-56→20, step, teacher live, bf16", "PyTorch, in memory, bf16, channels last",
             ["ResNet: ours, live, bf16"], ["ResNet: PyTorch, bf16"], **step),
-        Row("labelling-channels-last", "labelling by ResNet-56, an image", "PyTorch, f32, channels last",
-            ["labelling: ours"], ["labelling: PyTorch, channels last"], **image),
-        Row("labelling-compiled", "labelling by ResNet-56, an image", "PyTorch, f32, channels last, compiled",
-            ["labelling: ours"], ["labelling: PyTorch, compiled"], **image),
-        Row("labelling-bf16", "labelling by ResNet-56, an image", "PyTorch, bf16, channels last",
-            ["labelling: ours"], ["labelling: PyTorch, bf16"], **image),
-    ]
-    for classes in [32_000, 128_000]:
-        mine, other = ([f"vocabulary {classes}: {who}"] for who in ["ours", "PyTorch, compiled"])
-        work = f"soft targets over {classes:,} classes"
-        table += [
-            Row(f"vocabulary-{classes}-memory-compiled", f"{work}, peak memory", "PyTorch, compiled", mine, other,
-                **memory),
-            Row(f"vocabulary-{classes}-time-compiled", f"{work}, forward + backward", "PyTorch, compiled", mine, other,
-                key="seconds", unit="s"),
-        ]
-    table += [
         Row("operator-add", "operator call (add, 3×4)", "PyTorch from Python", ["operator: ours"],
             ["operator: PyTorch"], **operator, key="add_without_gradient_ns"),
         Row("operator-mean", "operator call, mean of eight", "PyTorch from Python", ["operator: ours"],

@@ -6,8 +6,7 @@ import Torch
 ///
 /// A cache is a folder: `cache.json` says what it is of (`Key`), what is kept of each example (`Contents`), and how the
 /// rows are divided among shards (`ShardPlan`); each shard is a file in the format safetensors, complete by being there.
-/// `label` makes one, with any number of processes at a time; `makeTeacher` gives the teacher whose outputs it holds. The
-/// format is described in `Guides/TeacherCache.md`.
+/// `label` makes one, with any number of processes at a time; `makeTeacher` gives the teacher whose outputs it holds.
 public final class TeacherCache: Sendable {
   public let folder: String
   public let description: Description
