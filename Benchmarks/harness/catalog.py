@@ -66,7 +66,7 @@ def pytorch(name, *options):
 
 
 # Residual networks are timed over some steps, not over an epoch, and have so many examples where they lie in memory.
-few = ["--steps", "24", "--examples", "3840"]
+few = ["--steps", "16", "--examples", "2560"]
 resnet = ["--task", "resnet", *few]
 small = ["--student", "30,30", "--batch", "64", "--epochs", "3"]
 small_peer = ["--task", "small", "--precomputed", "--epochs", "3"]

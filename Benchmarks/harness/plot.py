@@ -3,7 +3,7 @@
 import html
 import math
 
-width, left, right, top, step = 1000, 520, 30, 46, 24
+width, left, right, top, step = 1100, 520, 40, 46, 24
 blue, orange, grey, dark = "#2563a8", "#d9730d", "#d4d4d4", "#333333"
 ticks = [0.25, 0.5, 1, 2, 4, 8, 16, 32]
 
@@ -21,8 +21,8 @@ def draw(rows):
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         text(left, 18, "times better than … (theirs / ours)", weight="bold"),
-        circle(left + 250, 14), text(left + 260, 18, "median, with the range of the rounds"),
-        mark(left + 478, 14), text(left + 484, 18, "goal") if left + 520 <= width else "",
+        circle(left + 236, 14), text(left + 246, 18, "median, with the rounds' range"),
+        mark(left + 448, 14), text(left + 456, 18, "goal"),
     ]
     for tick in ticks:
         if low <= math.log2(tick) <= high:

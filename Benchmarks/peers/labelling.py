@@ -12,7 +12,7 @@ def main():
     parser = common.arguments(__doc__)
     parser.add_argument("--bfloat16", action="store_true", help="the network under autocast")
     parser.add_argument("--compile", action="store_true", help="the network by torch.compile")
-    parser.set_defaults(task="resnet", examples=6000)
+    parser.set_defaults(task="resnet", examples=3000)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     task = common.tasks[options.task]
@@ -20,8 +20,7 @@ def main():
     teacher = task.load(task.teacher).eval().to(memory_format=order)
     if options.compile:
         teacher = torch.compile(teacher)
-    inputs, _ = task.tensors(train=True)
-    inputs = inputs[: options.examples]
+    inputs, _ = task.tensors(train=True, examples=options.examples)
 
     @torch.inference_mode()
     def label(images, size):
@@ -37,7 +36,7 @@ def main():
     sizes = [32, 128, 500]
     for size in sizes:
         label(inputs[:size], size)
-    best = min(sizes, key=lambda size: seconds(inputs[:1000], size))
+    best = min(sizes, key=lambda size: seconds(inputs[:500], size))
     elapsed = seconds(inputs, best)
     print(json.dumps({
         "program": "pytorch-labelling", "images": len(inputs), "seconds": elapsed, "batch_size": best,

@@ -58,8 +58,7 @@ def main():
 
     precomputing, logits = common.Stopwatch(), None
     if in_memory:
-        inputs, labels = task.tensors(train=True)
-        inputs, labels = inputs[: options.examples], labels[: options.examples]
+        inputs, labels = task.tensors(train=True, examples=options.examples)
         batches, steps_per_epoch = memory_batches(task, inputs, labels)
         if options.precomputed:
             with precomputing, torch.no_grad():

@@ -61,8 +61,8 @@ def train(box, device, epoch, log_frequency, batches):
 
 
 def tensor_batches(task, options, teacher):
-    inputs, labels = task.tensors(train=True)
-    inputs, labels, logits = inputs[: options.examples], labels[: options.examples], None
+    inputs, labels = task.tensors(train=True, examples=options.examples)
+    logits = None
     if options.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     if options.precomputed:

@@ -58,7 +58,7 @@ struct Pair {
     }
     return Pair(
       teacher: try model(56), student: try model(20),
-      data: try CIFAR.load(.ten, folder: "\(options.folder)/data/benchmark/cifar"), tested: 2000, warmUpSteps: 8,
+      data: try CIFAR.load(.ten, folder: "\(options.folder)/data/benchmark/cifar"), tested: 2000, warmUpSteps: 5,
       [0.4914, 0.4822, 0.4465],
       [0.2470, 0.2435, 0.2616])
   }
