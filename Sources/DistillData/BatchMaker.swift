@@ -199,7 +199,7 @@ struct BatchMaker: Sendable {
         let numbers = table + channel * 256
         let target = output + (channelsLast ? channel : channel * pixels)
         if step == 1 {
-          for pixel in 0..<pixels { target[pixel] = numbers[Int(input[pixel])] }
+          lookUp(input, count: pixels, in: numbers, to: target)
         } else {
           for pixel in 0..<pixels { target[pixel &* step] = numbers[Int(input[pixel])] }
         }

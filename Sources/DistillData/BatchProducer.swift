@@ -15,6 +15,9 @@ final class BatchProducer: @unchecked Sendable {
   private var wanted: Int
   private var ready: [Int: Result<HostBatch, any Error>] = [:]
   private var isStopped = false
+  /// Whether enough were ready, so that the threads rest until half of them are handed out: to wake a thread for each
+  /// batch costs a small model more than to make the batch.
+  private var isResting = false
 
   /// - Parameters:
   ///   - ahead: how many batches may be ready or in the making; 0 to make each when it is wanted, without a thread
@@ -51,7 +54,10 @@ final class BatchProducer: @unchecked Sendable {
       while ready[wanted] == nil { condition.wait() }
       result = ready.removeValue(forKey: wanted) ?? .failure(DataError("the data loader lost batch \(wanted)"))
       wanted += 1
-      condition.broadcast()
+      if isResting, claimed <= wanted + ahead / 2 {
+        isResting = false
+        condition.broadcast()
+      }
       condition.unlock()
     }
     if case .failure = result { stop() }
@@ -81,7 +87,11 @@ final class BatchProducer: @unchecked Sendable {
   private func claim() -> Int? {
     condition.lock()
     defer { condition.unlock() }
-    while !isStopped, claimed < end, claimed >= wanted + ahead { condition.wait() }
+    while !isStopped, claimed < end {
+      if claimed >= wanted + ahead { isResting = true }
+      guard isResting else { break }
+      condition.wait()
+    }
     guard !isStopped, claimed < end else { return nil }
     defer { claimed += 1 }
     return claimed

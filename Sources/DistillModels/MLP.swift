@@ -57,7 +57,7 @@ public final class HiddenLayer: Layer {
   }
 
   public func forward(_ input: Tensor) throws -> Tensor {
-    let activation = try linear(input).relu()
+    let activation = try linear.followedByReLU(input)
     return try dropout?(activation) ?? activation
   }
 }

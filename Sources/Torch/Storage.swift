@@ -56,6 +56,14 @@ public final class HostBuffer: @unchecked Sendable {
   deinit { release(bytes) }
 }
 
+/// Looks up every byte in a table of 256 numbers: `output[i] = table[bytes[i]]`. Many at once where the processor can,
+/// and without libtorch, so that threads which load data can use it.
+package func lookUp(
+  _ bytes: UnsafePointer<UInt8>, count: Int, in table: UnsafePointer<Float>, to output: UnsafeMutablePointer<Float>
+) {
+  ct_look_up(bytes, count, table, output)
+}
+
 extension Tensor {
   /// A tensor over part of a buffer, without a copy. The buffer lives as long as the tensor needs it.
   ///

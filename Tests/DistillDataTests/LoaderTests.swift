@@ -209,17 +209,26 @@ private final class WatchedDataset: Dataset {
     #expect(try batches.next() == nil)
   }
 
+  /// The threads rest when enough is ready, and go on when half of it was handed out: not at every batch, since to wake a
+  /// thread costs more than to make a small batch.
   @Test func makesOnlyAFewAhead() throws {
     let dataset = WatchedDataset()
     let loader = try DataLoader(dataset: dataset, options: .init(batchSize: 5, prefetch: 3, workers: 2))
     let batches = loader.batches(epoch: 0)
-    _ = try batches.next()
-    // The threads go on until they have to wait.
-    let deadline = Date(timeIntervalSinceNow: 5)
-    while dataset.reads.load(ordering: .relaxed) < 20, Date() < deadline { Thread.sleep(forTimeInterval: 0.005) }
-    Thread.sleep(forTimeInterval: 0.05)
-    #expect(dataset.reads.load(ordering: .relaxed) == 20)
+    /// What was read when the threads have to wait.
+    func readsAtRest(_ expected: Int) -> Int {
+      func reads() -> Int { dataset.reads.load(ordering: .relaxed) }
+      let deadline = Date(timeIntervalSinceNow: 5)
+      while reads() < expected, Date() < deadline { Thread.sleep(forTimeInterval: 0.005) }
+      Thread.sleep(forTimeInterval: 0.05)
+      return reads()
+    }
+    #expect(readsAtRest(15) == 15)
+    #expect(try batches.next()?.ids == [0, 1, 2, 3, 4])
+    #expect(readsAtRest(15) == 15)
     #expect(try batches.next()?.ids == [5, 6, 7, 8, 9])
+    #expect(readsAtRest(25) == 25)
+    #expect(try batches.next()?.ids == [10, 11, 12, 13, 14])
   }
 
   @Test(arguments: [1, 3]) func endsItsThreadsWhenLetGo(workers: Int) throws {

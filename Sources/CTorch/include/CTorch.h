@@ -135,6 +135,9 @@ const ct_functions *ct_load(const char **error);
 /// for them again at every step, which costs a page fault for each page. Does nothing where the library cannot.
 void ct_keep_freed_memory(void);
 
+/// out[i] = table[bytes[i]], with a table of 256 numbers. Needs no libtorch.
+void ct_look_up(const uint8_t *bytes, size_t count, const float *table, float *out);
+
 /// The name under which the bridge exports its table of functions.
 #define CT_ENTRY "ct_bridge_functions"
 

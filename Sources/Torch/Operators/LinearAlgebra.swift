@@ -1,6 +1,7 @@
 extension Operator {
   fileprivate static let matmul = Operator("aten::matmul")
   fileprivate static let linear = Operator("distill::linear")
+  fileprivate static let linearReLU = Operator("distill::linear_relu")
   fileprivate static let symmetricEigenvectors = Operator("aten::linalg_eigh")
   fileprivate static let attention = Operator("aten::scaled_dot_product_attention")
 }
@@ -25,6 +26,17 @@ extension Tensor {
 /// - Returns: `[..., out]`
 public func linear(_ input: Tensor, weight: Tensor, bias: Tensor?) throws -> Tensor {
   try Dispatcher.call(.linear, input, weight, bias)
+}
+
+/// max(0, x Wᵀ + b), with one node of the graph.
+///
+/// - Parameters:
+///   - input: `[..., in]`
+///   - weight: `[out, in]`
+///   - bias: `[out]`
+/// - Returns: `[..., out]`
+public func linearReLU(_ input: Tensor, weight: Tensor, bias: Tensor?) throws -> Tensor {
+  try Dispatcher.call(.linearReLU, input, weight, bias)
 }
 
 /// softmax(Q Kᵀ / √d + mask) V.

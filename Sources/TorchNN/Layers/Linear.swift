@@ -17,6 +17,13 @@ public final class Linear: Layer {
   }
 
   public func forward(_ input: Tensor) throws -> Tensor { try linear(input, weight: weight, bias: bias) }
+
+  /// max(0, x Wᵀ + b): what this layer and `relu()` after it give. It is one operator, unless somebody wants to see what
+  /// comes in between.
+  public func followedByReLU(_ input: Tensor) throws -> Tensor {
+    if Recorder.current != nil { return try self(input).relu() }
+    return try called(with: input) { try linearReLU(input, weight: weight, bias: bias) }
+  }
 }
 
 extension Linear: MultiplyAddCounting {
