@@ -1,7 +1,7 @@
 import Foundation
 import Torch
 
-/// A lock on a file, which lets go when it is released or the process ends, however it ends.
+/// A lock on a file of its own, which lets go when it is released or the process ends, however it ends.
 final class FileLock: Sendable {
   private let descriptor: Int32
   private let path: String
@@ -35,8 +35,9 @@ final class FileLock: Sendable {
     }
   }
 
-  /// Deletes the file while the lock is held, so that nothing is left behind.
-  func remove() { unlink(path) }
-
-  deinit { close(descriptor) }
+  /// The file is deleted while the lock is still held, so that nothing is left behind.
+  deinit {
+    unlink(path)
+    close(descriptor)
+  }
 }

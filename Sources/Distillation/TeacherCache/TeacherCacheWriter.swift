@@ -51,6 +51,7 @@ public final class TeacherCacheWriter {
     self.folder = folder
     self.examples = ids
     self.codec = codec
+    try removeLocksOfTheDead()
   }
 
   static let shardByteCount = 64 << 20
@@ -69,7 +70,7 @@ public final class TeacherCacheWriter {
     let path = FilePath.joined(folder, TeacherCache.Description.fileName)
     // One at a time, so that there is one description, and everybody reads it whole.
     let lock = try FileLock.take(FilePath.joined(folder, lockName), waits: true)
-    defer { lock?.remove() }
+    defer { withExtendedLifetime(lock) {} }
     if !FileManager.default.fileExists(atPath: path) {
       let foreign = try FileManager.default.contentsOfDirectory(atPath: folder).filter { !$0.hasPrefix(".") }.sorted()
       guard foreign.isEmpty else {
@@ -102,10 +103,7 @@ public final class TeacherCacheWriter {
     for shard in next..<max(next, description.shards.count) where !isThere(shard) {
       let name = TeacherCache.ShardPlan.fileName(of: shard)
       guard let lock = try FileLock.take(FilePath.joined(folder, ".\(name).lock"), waits: false) else { continue }
-      if isThere(shard) {
-        lock.remove()
-        continue
-      }
+      if isThere(shard) { continue }
       removeLeftovers(of: name)
       return ShardWriter(shard, of: self, lock: lock)
     }
@@ -118,6 +116,18 @@ public final class TeacherCacheWriter {
 
   fileprivate func path(of shard: Int) -> String {
     FilePath.joined(folder, TeacherCache.ShardPlan.fileName(of: shard))
+  }
+
+  /// A process that ends between writing a shard and letting go of its lock leaves the lock's file, which nobody asks for
+  /// again.
+  private func removeLocksOfTheDead() throws {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    where name.hasPrefix(".shard-") && name.hasSuffix(".lock") {
+      let shard = String(name.dropFirst().dropLast(".lock".count))
+      guard FileManager.default.fileExists(atPath: FilePath.joined(folder, shard)) else { continue }
+      // Deleted when it is let go; where somebody holds it, by them.
+      _ = try FileLock.take(FilePath.joined(folder, name), waits: false)
+    }
   }
 
   /// Whoever holds the lock of a shard is the only one to write it: temporary files of it are those of dead writers.
@@ -230,6 +240,5 @@ public final class ShardWriter {
     ]
     metadata["metadata_sha256"] = try CacheShard.hash(of: metadata)
     try Checkpoint.write(tensors, metadata: metadata, to: writer.path(of: index))
-    lock.remove()
   }
 }
