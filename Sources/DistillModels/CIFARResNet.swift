@@ -49,7 +49,7 @@ public final class CIFARResNet: ZooModel {
   }
 
   public func features(of input: Tensor) throws -> Tensor {
-    let stem = try bn1(conv1(input)).relu()
+    let stem = try bn1.followedByReLU(conv1(input))
     return try layer3(layer2(layer1(stem)))
   }
 

@@ -102,7 +102,7 @@ public final class ConvBlock: Layer {
   }
 
   public func forward(_ input: Tensor) throws -> Tensor {
-    let activation = try bn(conv(input)).relu()
+    let activation = try bn.followedByReLU(conv(input))
     return try pooling?(activation) ?? activation
   }
 }
@@ -130,8 +130,8 @@ public final class SeparableBlock: Layer {
   }
 
   public func forward(_ input: Tensor) throws -> Tensor {
-    let filtered = try depthwiseNorm(depthwise(input)).relu()
-    let activation = try pointwiseNorm(pointwise(filtered)).relu()
+    let filtered = try depthwiseNorm.followedByReLU(depthwise(input))
+    let activation = try pointwiseNorm.followedByReLU(pointwise(filtered))
     return try pooling?(activation) ?? activation
   }
 }

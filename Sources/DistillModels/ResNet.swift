@@ -65,7 +65,7 @@ public final class ResNet: ZooModel {
   var pooling: any Layer { avgpool }
 
   public func features(of input: Tensor) throws -> Tensor {
-    let activation = try bn1(conv1(input)).relu()
+    let activation = try bn1.followedByReLU(conv1(input))
     let stem = try maxpool?(activation) ?? activation
     return try layer4(layer3(layer2(layer1(stem))))
   }

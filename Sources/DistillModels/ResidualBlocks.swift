@@ -22,8 +22,8 @@ public final class BasicBlock: Layer {
   }
 
   public func forward(_ input: Tensor) throws -> Tensor {
-    let inner = try bn1(conv1(input)).relu()
-    return try (bn2(conv2(inner)) + (downsample?(input) ?? input)).relu()
+    let inner = try bn1.followedByReLU(conv1(input))
+    return try bn2.followedByReLU(conv2(inner), adding: downsample?(input) ?? input)
   }
 }
 
@@ -56,9 +56,9 @@ public final class Bottleneck: Layer {
   }
 
   public func forward(_ input: Tensor) throws -> Tensor {
-    let narrow = try bn1(conv1(input)).relu()
-    let inner = try bn2(conv2(narrow)).relu()
-    return try (bn3(conv3(inner)) + (downsample?(input) ?? input)).relu()
+    let narrow = try bn1.followedByReLU(conv1(input))
+    let inner = try bn2.followedByReLU(conv2(narrow))
+    return try bn3.followedByReLU(conv3(inner), adding: downsample?(input) ?? input)
   }
 }
 

@@ -184,9 +184,9 @@ public final class Projector: Layer {
     var maps = input.rank == 2 ? try input.reshaped(input.shape + [1, 1]) : input
     let size = zip(maps.shape.suffix(2), target.size).map { min($0, $1) }
     if size != Array(maps.shape.suffix(2)) { maps = try maps.adaptiveAvgPool2d(size) }
-    let narrow = try bn1(conv1(maps)).relu()
-    let inner = try bn2(conv2(narrow)).relu()
-    let output = try bn3(conv3(inner)).relu()
+    let narrow = try bn1.followedByReLU(conv1(maps))
+    let inner = try bn2.followedByReLU(conv2(narrow))
+    let output = try bn3.followedByReLU(conv3(inner))
     return target.hasMaps ? output : try output.flattened(from: 1)
   }
 }

@@ -50,7 +50,7 @@ public final class WideResNet: ZooModel {
 
   public func features(of input: Tensor) throws -> Tensor {
     let maps = try layer3(layer2(layer1(conv1(input))))
-    return try bn1(maps).relu()
+    return try bn1.followedByReLU(maps)
   }
 
   public func classify(_ features: Tensor) throws -> Tensor { try fc(pooling(features)) }
@@ -77,8 +77,8 @@ public final class WideBlock: Layer {
   }
 
   public func forward(_ input: Tensor) throws -> Tensor {
-    let activation = try bn1(input).relu()
-    let inner = try bn2(conv1(activation)).relu()
+    let activation = try bn1.followedByReLU(input)
+    let inner = try bn2.followedByReLU(conv1(activation))
     let change = try conv2(dropout?(inner) ?? inner)
     return try change + (downsample?(activation) ?? input)
   }

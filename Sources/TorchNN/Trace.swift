@@ -93,6 +93,10 @@ class Recorder: @unchecked Sendable {
 
   func record(_ module: any Module, input: Tensor, output: Tensor) throws {}
 
+  /// Whether it wants to see what a module gives. Where it does not, the module may be computed in one operator with the
+  /// ones after it.
+  func watches(_ module: any Module) -> Bool { true }
+
   /// Whether it asks for the tensor of a tap point.
   func wants(_ point: TapPoint) -> Bool { false }
 }
@@ -102,6 +106,8 @@ private final class TapRecorder: Recorder, @unchecked Sendable {
   var activations: [Tap: Tensor] = [:]
 
   init(wanted: [ObjectIdentifier: [Tap]]) { self.wanted = wanted }
+
+  override func watches(_ module: any Module) -> Bool { wanted[ObjectIdentifier(module)] != nil }
 
   override func wants(_ point: TapPoint) -> Bool { wanted[ObjectIdentifier(point)] != nil }
 

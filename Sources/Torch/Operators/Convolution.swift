@@ -1,5 +1,7 @@
 extension Operator {
-  fileprivate static let convolution = Operator("aten::convolution")
+  fileprivate static let trainedConvolution = Operator("distill::convolution")
+  fileprivate static let conv1d = Operator("aten::conv1d")
+  fileprivate static let conv2d = Operator("aten::conv2d")
   fileprivate static let maxPool2d = Operator("aten::max_pool2d")
   fileprivate static let avgPool2d = Operator("aten::avg_pool2d")
   fileprivate static let adaptiveAvgPool2d = Operator("aten::adaptive_avg_pool2d")
@@ -20,8 +22,10 @@ extension Operator {
 public func convolution(
   _ input: Tensor, weight: Tensor, bias: Tensor?, stride: [Int], padding: [Int], dilation: [Int], groups: Int
 ) throws -> Tensor {
-  try Dispatcher.call(
-    .convolution, input, weight, bias, stride, padding, dilation, false, stride.map { _ in 0 }, groups)
+  // What is not trained is left to libtorch, whose operators say more to what looks at frozen models.
+  let convolution =
+    try Autograd.isRecording ? Operator.trainedConvolution : stride.count == 1 ? Operator.conv1d : Operator.conv2d
+  return try Dispatcher.call(convolution, input, weight, bias, stride, padding, dilation, groups)
 }
 
 extension Tensor {

@@ -1,5 +1,6 @@
 extension Operator {
   fileprivate static let batchNorm = Operator("aten::batch_norm")
+  fileprivate static let fusedBatchNorm = Operator("distill::batch_norm")
   fileprivate static let layerNorm = Operator("aten::layer_norm")
   fileprivate static let groupNorm = Operator("aten::group_norm")
 }
@@ -20,6 +21,21 @@ public func batchNorm(
 ) throws -> Tensor {
   try Dispatcher.call(
     .batchNorm, input, weight, bias, runningMean, runningVariance, isTraining, momentum, epsilon, true)
+}
+
+/// max(0, y + residual) with y = `batchNorm` while training, as one operator with one node of the graph.
+///
+/// - Parameters:
+///   - input: `[N, C]` or `[N, C, ...]`
+///   - residual: of the shape of `input`
+///   - weight: `[C]`, as are `bias`, `runningMean` and `runningVariance`; the last two are changed in place
+/// - Returns: of the shape of `input`
+public func batchNormReLU(
+  _ input: Tensor, adding residual: Tensor?, weight: Tensor, bias: Tensor, runningMean: Tensor?,
+  runningVariance: Tensor?, momentum: Double, epsilon: Double
+) throws -> Tensor {
+  try Dispatcher.call(
+    .fusedBatchNorm, input, weight, bias, runningMean, runningVariance, residual, true, momentum, epsilon, true)
 }
 
 /// (x − mean) / √(variance + ε) · weight + bias, with mean and variance over the last dimensions, whose sizes are `shape`.

@@ -37,6 +37,31 @@ public final class BatchNorm: Layer, ModeDependent {
   }
 
   public func forward(_ input: Tensor) throws -> Tensor {
+    try countBatch(input)
+    return try batchNorm(
+      input, weight: weight, bias: bias, runningMean: runningMean, runningVariance: runningVariance,
+      isTraining: isTraining, momentum: momentum, epsilon: epsilon)
+  }
+
+  /// max(0, y + residual) with y of this layer: what it, an addition and `relu()` after it give. While it is trained, it
+  /// is one operator, unless somebody wants to see what comes in between.
+  ///
+  /// - Parameter residual: of the shape of `input`
+  public func followedByReLU(_ input: Tensor, adding residual: Tensor? = nil) throws -> Tensor {
+    guard isTraining, !(Recorder.current?.watches(self) ?? false) else {
+      let output = try self(input)
+      return try (residual.map { try output + $0 } ?? output).relu()
+    }
+    return try called(with: input) {
+      try countBatch(input)
+      return try batchNormReLU(
+        input, adding: residual, weight: weight, bias: bias, runningMean: runningMean,
+        runningVariance: runningVariance, momentum: momentum, epsilon: epsilon)
+    }
+  }
+
+  /// Counts the batch while the layer is trained.
+  private func countBatch(_ input: Tensor) throws {
     if isTraining {
       let shape = input.shape
       guard shape.count < 2 || input.count > shape[1] else {
@@ -46,8 +71,5 @@ public final class BatchNorm: Layer, ModeDependent {
       }
       try batchCount.add(1)
     }
-    return try batchNorm(
-      input, weight: weight, bias: bias, runningMean: runningMean, runningVariance: runningVariance,
-      isTraining: isTraining, momentum: momentum, epsilon: epsilon)
   }
 }
