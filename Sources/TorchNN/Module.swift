@@ -189,6 +189,19 @@ extension Module {
   /// All tensors of the state, each under every key that it has.
   package var stateUnderEveryKey: [NamedTensor] { everyTensor { _ in true } }
 
+  /// A question that can be asked often: whether the tensors of the state are still the same ones. What numbers they hold
+  /// makes no difference.
+  package func stateCheck() -> () -> Bool {
+    var held: [(slot: any TensorSlot, tensors: [Tensor])] = []
+    walk(path: "", module: { _, _ in }, slot: { _, slot in held.append((slot, slot.tensors.map(\.tensor))) })
+    return {
+      held.allSatisfy { slot, tensors in
+        let now = slot.tensors
+        return now.count == tensors.count && zip(now, tensors).allSatisfy { $0.tensor === $1 }
+      }
+    }
+  }
+
   private func everyTensor(where wanted: (any TensorSlot) -> Bool) -> [NamedTensor] {
     var found: [NamedTensor] = []
     walk(path: "") { _, _ in

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "Bridge.h"
+#include "FrozenGraph.h"
 
 namespace bridge {
 namespace {
@@ -50,6 +51,7 @@ int tensor_data(ct_tensor_ref reference, void** out, char** error) {
   return guarded(error, [&] {
     const Borrowed value(reference);
     TORCH_CHECK(value->device().is_cpu(), "only the memory of a tensor on the CPU can be read");
+    note_host_read(value->unsafeGetTensorImpl());
     *out = value->data_ptr();
   });
 }

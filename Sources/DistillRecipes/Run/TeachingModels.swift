@@ -37,7 +37,8 @@ struct TeachingModels {
   /// All of them as one teacher; nil where there are none.
   func makeTeacher(precision: Precision = .float32) throws -> (any Teacher)? {
     let teachers = try members.map { member -> any Teacher in
-      let frozen = FrozenTeacher(member.model, precision: precision)
+      // Peers are trained at the same time: they change with every step.
+      let frozen = FrozenTeacher(member.model, precision: precision, folds: !hasNames)
       return try member.classes.map { try ClassSubsetTeacher(frozen, outputs: $0, of: classCount) } ?? frozen
     }
     guard teachers.count > 1 || (hasNames && !teachers.isEmpty) else { return teachers.first }

@@ -38,10 +38,13 @@ public final class MeanTeacher: Teacher {
     }
     self.model = model
     self.decay = decay
-    frozen = FrozenTeacher(model, precision: precision)
+    // It changes with every step.
+    frozen = FrozenTeacher(model, precision: precision, folds: false)
   }
 
   public func trace(_ batch: Batch, taps: [Tap]) throws -> TeacherTrace { try frozen.trace(batch, taps: taps) }
+
+  public func linearOutput(_ batch: Batch) throws -> LinearOutput? { try frozen.linearOutput(batch) }
 
   public func trainingWillStart(student: any Layer, step: Int) throws {
     guard student !== model else {
