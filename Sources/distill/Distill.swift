@@ -19,9 +19,9 @@ struct DistillCommand: ParsableCommand {
       """,
     version: Distill.version,
     subcommands: [
-      InitCommand.self, CheckCommand.self, RunCommand.self, ResumeCommand.self, TrainCommand.self, EvaluateCommand.self,
-      PredictCommand.self, InspectCommand.self, ExplainCommand.self, TermsCommand.self, RecipesCommand.self,
-      DatasetsCommand.self,
+      InitCommand.self, CheckCommand.self, RunCommand.self, ResumeCommand.self, TrainCommand.self, LabelCommand.self,
+      EvaluateCommand.self, PredictCommand.self, InspectCommand.self, ExplainCommand.self, TermsCommand.self,
+      RecipesCommand.self, DatasetsCommand.self,
     ])
 }
 

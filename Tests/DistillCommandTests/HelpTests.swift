@@ -35,9 +35,9 @@ struct HelpTests {
         return line.split(separator: " ").first.map(String.init)
       }
       #expect(
-        Array(names.prefix(12)) == [
-          "init", "check", "run", "resume", "train", "evaluate", "predict", "inspect", "explain", "terms", "recipes",
-          "datasets",
+        Array(names.prefix(13)) == [
+          "init", "check", "run", "resume", "train", "label", "evaluate", "predict", "inspect", "explain", "terms",
+          "recipes", "datasets",
         ])
     }
   }

@@ -297,6 +297,7 @@ final class CostCheck {
 
   /// The teacher as the training will ask it: the model itself, or something as quick as looking outputs up.
   private func makeTeacher(_ job: TrainingJob, in plan: RunPlan?) throws -> (any Teacher)? {
+    if let cached = try models.runner.cachedTeacher(job) { return cached }
     if try models.runner.precomputes(job) {
       let quick = try StandIn(
         classCount: materials.train.classCount, tokens: tokens, largestBatch: job.training.batchSize,

@@ -57,7 +57,9 @@ final class ModelCheck {
     checkTransferSets((try? teacher?.makeTeacher()) ?? nil, settings)
     for (name, setting) in settings {
       for (index, stage) in setting.sequence.enumerated() {
-        checkPrecomputing(stage.configuration, setting.place(ofStage: index, setting: name))
+        let place = setting.place(ofStage: index, setting: name)
+        checkPrecomputing(stage.configuration, place)
+        checkCache(stage.configuration, place)
       }
     }
   }
@@ -108,6 +110,8 @@ final class ModelCheck {
             + "\(Quantity.count(summary.parameters)) parameters, \(Quantity.count(summary.multiplyAdds)) multiply-adds "
             + "for an input")
       }
+    } else if teacher.members.isEmpty {
+      // A cache, which is looked at for each stage.
     } else if teacher.isToBeTrained {
       check.attempt("teacher") {
         let specification = try teacher.specificationToTrain(
@@ -275,13 +279,27 @@ final class ModelCheck {
     check.attempt("teacher") { _ = try located(place) { try runner.precomputes(job) } }
   }
 
+  /// Whether the teacher cache is there, is what the recipe asks for, and is near enough to its teacher.
+  private func checkCache(_ recipe: Configuration, _ place: String) {
+    guard recipe.teacher?.cache != nil else { return }
+    check.attempt("teacher") {
+      try located(place) {
+        let job = try trialJob(recipe)
+        guard let cache = try runner.cache(job) else { return }
+        _ = try runner.cachedTeacher(job)
+        let result = Labelling.Result(cache)
+        check.good(
+          "teacher",
+          "\(place)the cache \(result.folder): \(result.contents) of \(counted(result.examples, "example")), "
+            + "\(Quantity.bytes(result.bytes)); it fits the recipe")
+        for warning in result.warnings { check.warn("teacher", "\(place)\(warning)") }
+      }
+    }
+  }
+
   /// The distilled training of a setting, to look at what it will do.
   func trialJob(_ setting: Configuration) throws -> TrainingJob {
-    let seed = setting.seeds.first ?? 0
-    let (labelled, transfer) = try materials.examples(setting.data, seed: seed)
-    return try TrainingJob(
-      setting: "", arm: .distilled, seed: seed, configuration: setting, examples: transfer, labelled: labelled,
-      budget: Budget(setting.training, exampleCount: transfer.count), dependencies: ["check"])
+    try TrainingJob(trialOf: setting, materials: materials)
   }
 
   // MARK: What the teacher knows

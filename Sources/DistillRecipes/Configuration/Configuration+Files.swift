@@ -15,6 +15,7 @@ extension Configuration {
       guard let path = member.weights else { continue }
       files.append(((teacher?.isEnsemble ?? false) ? "teacher.members[\(index)].weights" : "teacher.weights", path))
     }
+    if let path = teacher?.cache { files.append(("teacher.cache", path)) }
     for (index, peer) in (teacher?.peers ?? []).enumerated() {
       if let path = peer.weights { files.append(("teacher.peers[\(index)].weights", path)) }
     }
@@ -113,7 +114,9 @@ extension RecipeNode {
         entries.compactMap { entry in
           var entry = entry
           let name = entry.key.split(separator: ".").last ?? ""
-          if name == "path" || name == "weights", case .scalar(let text, _) = entry.value.content, !entry.value.isNull {
+          if ["path", "weights", "cache"].contains(name), case .scalar(let text, _) = entry.value.content,
+            !entry.value.isNull
+          {
             guard let value = replace(text) else { return nil }
             entry.value = value
           } else {

@@ -14,10 +14,13 @@ extension Configuration.Teacher {
     mean = map.value("mean").flatMap(Configuration.MeanOfStudent.read)
     peers = map.value("peers").map(Configuration.Peer.read) ?? []
     precompute = map.choice("precompute") ?? .auto
+    cache = map.path("cache")
     training = map.value("training")?.map().map {
       Configuration.Training($0, base: base, role: .teacher, device: device)
     }
-    members = several.map(Configuration.Member.read) ?? [only]
+    // What was kept teaches without a model.
+    let isCacheAlone = cache != nil && ["model", "weights", "stage", "training"].allSatisfy { map.value($0) == nil }
+    members = several.map(Configuration.Member.read) ?? (isCacheAlone ? [] : [only])
     specialists = map.value("specialists").flatMap {
       Configuration.Specialists.read($0, base: training ?? base, device: device)
     }
@@ -45,7 +48,7 @@ extension Configuration.Teacher {
       }
       if kind != "members" {
         members = []
-        for key in ["noise", "precompute", "specialists"] where map.value(key) != nil {
+        for key in ["noise", "precompute", "cache", "specialists"] where map.value(key) != nil {
           map.report(
             key, "\(map.path(to: key)) has no effect: what students say is known in their step only",
             hint: "it is for teachers that are there before the training")
@@ -53,6 +56,9 @@ extension Configuration.Teacher {
       }
     } else {
       checkOnly(map)
+    }
+    if given.first == "members", cache != nil {
+      map.reportBoth("cache", "members", hint: "a cache is of one teacher")
     }
     if given.first == "members", specialists != nil {
       map.reportBoth("specialists", "members", hint: "specialists are made of one generalist")
@@ -75,6 +81,17 @@ extension Configuration.Teacher {
 
   /// A single model.
   private func checkOnly(_ map: RecipeMap) {
+    if cache != nil {
+      let others = ["stage", "training", "specialists"].filter { map.value($0) != nil }
+      for key in others {
+        map.reportBoth(
+          key, "cache", hint: "a cache holds what a teacher said whose weights are there, or one of elsewhere")
+      }
+      if others.isEmpty, map.value("model") != nil, map.value("weights") == nil {
+        map.report("model", "teacher.model has no effect: teacher.cache says all that it would", hint: "leave it out")
+      }
+      return
+    }
     if members.first?.stage != nil {
       for key in ["model", "weights", "training"] where map.value(key) != nil { map.reportBoth(key, "stage") }
     } else if map.value("weights") == nil, map.value("training") == nil {
@@ -279,7 +296,7 @@ extension Configuration.Teacher {
     if members.count > 1 || members.first.map({ $0.weight != 1 || $0.name != nil || $0.classes != nil }) ?? false {
       return .map([
         "members": .list(members.map(\.node)), "average": .text(average.rawValue), "weighting": weighting.node,
-        "noise": noise?.node, "precompute": precomputed,
+        "noise": noise?.node, "precompute": precomputed, "cache": cache.map { .text($0) },
       ])
     }
     return .map([
@@ -288,6 +305,7 @@ extension Configuration.Teacher {
       "stage": members.first?.stage.map { .text($0) },
       "noise": noise?.node,
       "precompute": precomputed,
+      "cache": cache.map { .text($0) },
       "training": training?.nodeOfTeacher,
       "specialists": specialists?.node,
     ])

@@ -219,8 +219,10 @@ extension Configuration {
     public var mean: MeanOfStudent?
     /// Students that are trained with the student teach it, and it teaches them.
     public var peers: [Peer]
-    /// Whether the outputs are computed once and kept in memory.
+    /// Whether the outputs are computed once and kept.
     public var precompute: Precompute
+    /// A folder with outputs that `distill label` kept, which teach instead of the model.
+    public var cache: String?
     /// How the teacher is trained when its weights do not exist; nil: it must exist.
     public var training: Training?
     /// Models that are made of it, each for some classes that it takes for each other, and that teach beside it.

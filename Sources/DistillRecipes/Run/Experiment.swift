@@ -220,6 +220,11 @@ public final class Experiment: Sendable {
         let place = setting.place(ofStage: index, setting: name ?? "")
         if let warning = stage.configuration.plainViewWarning { observer(.notice("warning: \(place)\(warning)")) }
         try located(place) {
+          if stage.configuration.teacher?.cache != nil {
+            let runner = TrainingRunner(
+              materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
+            _ = try runner.cachedTeacher(TrainingJob(trialOf: stage.configuration, materials: materials))
+          }
           for seed in setting.seeds { _ = try materials.examples(stage.configuration.data, seed: seed) }
           for learner in learners {
             try learner.objective().requireFit(

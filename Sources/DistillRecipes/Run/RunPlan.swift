@@ -75,6 +75,7 @@ struct RunPlan: Sendable {
           dependencies += materials.identities(ofPartsWith: examples.transfer)
           let teacher = stage.configuration.teacher
           dependencies += try hashes(teacher, isOwn: stage.hasOwnTeacher)
+          dependencies += try teacher?.cacheHash() ?? []
           dependencies += try (teacher?.peers ?? []).compactMap(\.weights).map { try weights.hash(of: $0) }
           // A stage that is all of a training is that training without stages.
           if let place, place.number > 0 || !place.isLast || place.initialization != Self.firstStart {

@@ -83,6 +83,8 @@ extension Configuration {
       }
       return found
     }
+    // A cache teaches without a model.
+    guard !teacher.members.isEmpty else { return found }
     if teacher.isToBeTrained {
       let model = try ModelZoo.make(try teacher.specificationToTrain(inputShape: shape, classCount: classes))
       found.members = [TeachingModels.Member(name: teacher.names[0], model: model)]

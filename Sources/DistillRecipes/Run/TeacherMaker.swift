@@ -10,9 +10,9 @@ struct TeacherMaker: Sendable {
   let device: Device
   private let average: EnsembleAverage
   private let weighting: Configuration.Weighting
-  private let precision: Precision
+  let precision: Precision
   private let channelsLast: Bool
-  private let materials: Materials
+  let materials: Materials
   private let scores: TeacherScores
   private let candidates: Int
   private let specialists: [(record: SpecialistRecord, member: TeacherMember)]
@@ -93,6 +93,14 @@ struct TeacherMaker: Sendable {
   func weighing(_ outputs: PrecomputedTeacher) throws -> PrecomputedTeacher {
     guard members.count > 1 else { return outputs }
     return try outputs.weighing(try weights(), average: average, weighting: weighting.ofExamples)
+  }
+
+  /// What else changes what it says.
+  var cacheSettings: [String: String] {
+    var settings: [String: String] = [:]
+    if channelsLast { settings["order of images"] = "channels last" }
+    if !specialists.isEmpty { settings["specialists"] = "\(specialists.map(\.record.dustbinCorrection)) \(candidates)" }
+    return settings
   }
 
   var specialistMembers: [TeacherMember] { specialists.map(\.member) }

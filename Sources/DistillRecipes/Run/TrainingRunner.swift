@@ -258,7 +258,7 @@ struct TrainingRunner {
   ///
   /// - Throws: `RunError` when the recipe wants that of inputs that never come again, or of layers.
   func precomputes(_ job: TrainingJob) throws -> Bool {
-    guard let teacher = job.configuration.teacher, !teacher.members.isEmpty else { return false }
+    guard let teacher = job.configuration.teacher, !teacher.members.isEmpty, teacher.cache == nil else { return false }
     // Other text than the data's, or its own each time.
     guard job.teacherText == nil, job.onPolicy == nil else { return false }
     let options = loaderOptions(job)
@@ -292,21 +292,21 @@ struct TrainingRunner {
   }
 
   private func makeTeacher(_ job: TrainingJob) throws -> (any Teacher)? {
-    guard let teacher = try teacherMaker(job) else { return nil }
-    let said = try precomputes(job) ? labelled(by: teacher, for: job) : teacher.makeTeacher()
+    guard let said = try saidByTeacher(job) else { return nil }
     guard let noise = job.configuration.teacher?.noise else { return said }
     return try NoisyTeacher(
       said, standardDeviation: noise.standardDeviation, share: noise.share, kind: noise.kind, seed: job.streamSeed)
   }
 
+  /// The recipe's cache; without one the teacher, live or computed once.
+  private func saidByTeacher(_ job: TrainingJob) throws -> (any Teacher)? {
+    if let cached = try cachedTeacher(job) { return cached }
+    guard let teacher = try teacherMaker(job) else { return nil }
+    return try precomputes(job) ? labelled(by: teacher, for: job) : teacher.makeTeacher()
+  }
+
   /// What the teacher says, computed once for all trainings.
   private func labelled(by teacher: TeacherMaker, for job: TrainingJob) throws -> any Teacher {
-    // Over all examples that any seed may show, in large batches.
-    var options = loaderOptions(job)
-    options.batchSize = materials.scoringBatch
-    options.shuffle = false
-    let others = try materials.shownParts(job.configuration.data, seed: job.seed).flatMap(\.range)
-    let all = try DataLoader(dataset: materials.joined, examples: materials.split.train + others, options: options)
-    return try teacherOutputs.teacher(from: teacher, over: all, observer: observer)
+    try teacherOutputs.teacher(from: teacher, over: labelLoader(job), observer: observer)
   }
 }

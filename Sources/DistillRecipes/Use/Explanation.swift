@@ -141,8 +141,9 @@ public struct Explanation: Encodable, Sendable {
   ) throws -> TeacherMaker {
     if let teacher = configuration.teacher {
       guard !teacher.members.isEmpty else {
+        let whose = teacher.cache == nil ? "made of students" : "a cache, of the training examples only"
         throw RunError(
-          "the teacher of the recipe \(configuration.name) is made of students: there is none to ask after the run")
+          "the teacher of the recipe \(configuration.name) is \(whose): there is none to ask after the run")
       }
       let isTrained =
         ModelFolder(folder.teacher).exists

@@ -1,0 +1,269 @@
+import DistillData
+import Distillation
+import Foundation
+import Torch
+import TorchNN
+
+/// Makes the teacher cache of a recipe: what its teacher says of all examples that trainings may show it, or what another
+/// program said of them.
+public struct Labelling: Sendable {
+  public enum Logits: String, CaseIterable, Sendable {
+    case all
+    case topK = "top-k"
+    case sampled
+  }
+
+  public enum NumberType: String, CaseIterable, Sendable {
+    case float32, float16, bfloat16
+
+    var dtype: DType {
+      switch self {
+      case .float32: .float32
+      case .float16: .float16
+      case .bfloat16: .bfloat16
+      }
+    }
+  }
+
+  /// What is kept.
+  public struct Options: Sendable {
+    public var logits = Logits.all
+    /// Of `topK` and `sampled`: how many.
+    public var count: Int?
+    /// nil: float32 for all logits, float16 for others.
+    public var type: NumberType?
+    /// Paths of layers; nil: those that the recipe's terms look at.
+    public var features: [String]?
+    public var featureType = FeatureEncoding.float16
+    public var rowsPerShard: Int?
+    /// Logits of another program, instead of the teacher's.
+    public var imported: Import?
+
+    public init() {}
+  }
+
+  /// A file of another program.
+  public struct Import: Sendable {
+    public var path: String
+    public var ids: String?
+    public var array: String?
+    public var areProbabilities: Bool
+
+    public init(path: String, ids: String? = nil, array: String? = nil, areProbabilities: Bool = false) {
+      self.path = path
+      self.ids = ids
+      self.array = array
+      self.areProbabilities = areProbabilities
+    }
+  }
+
+  /// What came out.
+  public struct Result: Codable, Sendable {
+    public struct Divergence: Codable, Sendable {
+      public var temperature: Double
+      /// The mean of KL(teacher ‖ kept), in nats.
+      public var mean: Double
+      public var maximum: Double
+    }
+
+    public var folder: String
+    public var examples: Int
+    public var views: Int
+    /// What is kept of each example, in words.
+    public var contents: String
+    public var shards: Int
+    /// Those that this process made.
+    public var madeShards: Int
+    public var seconds: Double
+    public var bytes: Int
+    public var bytesPerExample: Double
+    public var divergences: [Divergence]
+    /// How often the likeliest class is the teacher's.
+    public var topOneAgreement: Double
+    /// What the teacher took for all examples once: what an epoch with the cache saves.
+    public var teacherSecondsPerEpoch: Double
+    /// Of logits of elsewhere: how often the likeliest class is the label.
+    public var importedAccuracy: Double?
+    /// Of logits of elsewhere: rows of examples that no training shows.
+    public var unusedRows: Int?
+    /// The largest mean divergence that is not warned of, in nats.
+    public static let largestDivergence = 0.01
+
+    public var warnings: [String] {
+      var found: [String] = []
+      if let worst = divergences.max(by: { $0.mean < $1.mean }), worst.mean > Self.largestDivergence {
+        found.append(
+          "what is kept is \(Quantity.plain(worst.mean)) nats from what the teacher said at temperature "
+            + "\(Quantity.plain(worst.temperature)): keep more classes, or all logits")
+      }
+      if let importedAccuracy, importedAccuracy < 0.5 {
+        found.append(
+          "the likeliest class is the label for \(Quantity.percent(importedAccuracy)) of the examples: are rows and classes in "
+            + "the order of the data?")
+      }
+      return found
+    }
+
+    init(_ cache: TeacherCache) {
+      let (description, fidelity) = (cache.description, cache.fidelity)
+      folder = cache.folder
+      examples = description.shards.exampleCount
+      views = description.shards.views
+      contents =
+        "\(description.contents.logits)"
+        + description.contents.features.map { ", \($0.path) as \($0.encoding.rawValue)" }.joined()
+      shards = description.shards.count
+      madeShards = 0
+      seconds = 0
+      bytes = fidelity.byteCount
+      bytesPerExample = fidelity.bytesPerExample
+      divergences = fidelity.divergences.map { measured in
+        Divergence(
+          temperature: measured.temperature, mean: fidelity.meanDivergence(at: measured.temperature) ?? 0,
+          maximum: measured.maximum)
+      }
+      topOneAgreement = fidelity.topOneAgreement
+      teacherSecondsPerEpoch = fidelity.teacherSeconds / Double(max(1, description.shards.views))
+    }
+  }
+
+  private let configuration: Configuration
+  private let observer: RunObserver
+
+  public init(_ configuration: Configuration, observer: @escaping RunObserver = { _ in }) {
+    self.configuration = configuration
+    self.observer = observer
+  }
+
+  /// Where the cache of a recipe goes.
+  public static func folder(of configuration: Configuration) -> String {
+    configuration.teacher?.cache ?? "labels/\(configuration.name)"
+  }
+
+  /// Labels whatever is missing in a folder, beside any number of other processes.
+  ///
+  /// - Throws: `RunError`, `TeacherCacheError` that say what does not fit; `RunError` with `.interrupted` when somebody
+  ///   asked to stop: finished shards stay.
+  public func make(in folder: String, _ options: Options) throws -> Result {
+    let (runner, job) = try prepare()
+    let loader = try runner.labelLoader(job)
+    guard let views = loader.teacherViews, !loader.options.augmentation.steps.contains(where: \.isMixing) else {
+      throw RunError(
+        "only inputs that come again can be labelled: give data.views: K, or data.teacher_view: plain, or take out the "
+          + "augmentation")
+    }
+    let materials = runner.materials
+    let teacher: any Teacher
+    let key: TeacherCache.Key.Teacher
+    var imported: ImportedLogits?
+    if let file = options.imported {
+      observer(.stage("Checking \(file.path)"))
+      let source = ImportedLogits.Source(
+        path: file.path, ids: file.ids, array: file.array, areProbabilities: file.areProbabilities)
+      let found = try ImportedLogits(
+        source, dataset: materials.joined, examples: loader.examples, viewCount: views)
+      teacher = ImportedTeacher(found)
+      imported = found
+      key = TeacherCache.Key.Teacher(
+        members: [.init(name: FilePath.name(of: file.path), weights: try SHA256.hex(ofFile: file.path))],
+        mode: "imported", classCount: materials.train.classCount,
+        settings: file.areProbabilities ? ["logits": "logarithms of probabilities"] : [:])
+    } else {
+      guard let maker = try runner.teacherMaker(job) else {
+        throw RunError(
+          "the recipe has no teacher whose weights could label: give teacher.weights, or logits of elsewhere with --import"
+        )
+      }
+      teacher = try maker.makeTeacher()
+      key = try maker.cacheKey()
+    }
+    let start = ContinuousClock.now
+    observer(.stage("Labelling \(Quantity.integer(loader.examples.count * views)) inputs into \(folder)"))
+    do {
+      let done = try TeacherCache.label(
+        with: teacher, over: loader, as: key, in: folder,
+        options: try labelOptions(options, job, runner, isImported: imported != nil)
+      ) { progress in
+        observer(.fraction(progress.fraction))
+        return Interruption.isRequested ? .stop : .continue
+      }
+      var result = Result(try TeacherCache(folder))
+      result.madeShards = done.madeShards
+      result.seconds = (ContinuousClock.now - start) / .seconds(1)
+      result.importedAccuracy = imported?.accuracy
+      result.unusedRows = imported?.unused
+      return result
+    } catch is Interrupted {
+      throw RunError(
+        "interrupted; finished shards stay. The same command goes on with what is left", kind: .interrupted)
+    }
+  }
+
+  /// Computes all checksums of a cache, and holds it against the recipe.
+  ///
+  /// - Throws: `TeacherCacheError`, `RunError` that say what is damaged, or does not fit.
+  public func check(_ folder: String) throws -> Result {
+    let result = try Self.verify(folder, observer)
+    var configuration = configuration
+    configuration.teacher?.cache = folder
+    let (runner, job) = try Labelling(configuration, observer: observer).prepare()
+    _ = try runner.cachedTeacher(job)
+    return result
+  }
+
+  /// Computes all checksums of a cache.
+  public static func verify(_ folder: String, _ observer: RunObserver = { _ in }) throws -> Result {
+    guard TeacherCache.exists(in: folder) else { throw RunError("\(folder) holds no teacher cache") }
+    observer(.stage("Checking \(folder)"))
+    let cache = try TeacherCache(folder)
+    try cache.verify { done in
+      observer(.fraction(done))
+      return Interruption.isRequested ? .stop : .continue
+    }
+    return Result(cache)
+  }
+
+  private func prepare() throws -> (TrainingRunner, TrainingJob) {
+    try configuration.checkSettings()
+    let device = try configuration.availableDevice()
+    if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
+    observer(.stage("Loading \(configuration.data.dataset)"))
+    let materials = try Materials(configuration, observer: observer)
+    let runner = TrainingRunner(
+      materials: materials, teacherTestLogits: nil, device: device, folder: RunFolder(configuration.outputFolder),
+      observer: observer, isTrial: true)
+    return (runner, try TrainingJob(trialOf: configuration, materials: materials))
+  }
+
+  private func labelOptions(
+    _ options: Options, _ job: TrainingJob, _ runner: TrainingRunner, isImported: Bool
+  ) throws -> TeacherCache.LabelOptions {
+    let hottest = Set(job.configuration.terms.compactMap(\.highestTemperature)).sorted()
+    let temperatures = hottest.isEmpty ? [1] : hottest
+    func count() throws -> Int {
+      guard let count = options.count else {
+        throw RunError("--logits \(options.logits.rawValue) needs --count: how many")
+      }
+      guard count > 0 else { throw RunError("--count is \(count), and at least one has to be kept") }
+      return count
+    }
+    let logits: LogitEncoding =
+      switch options.logits {
+      case .all: .all(options.type?.dtype ?? .float32)
+      case .topK: .topK(.init(k: try count(), temperatures: temperatures, values: options.type?.dtype ?? .float16))
+      case .sampled:
+        .sampled(
+          .init(
+            count: try count(), temperature: temperatures[0],
+            seed: job.configuration.dataSeed, values: options.type?.dtype ?? .float16))
+      }
+    let taps =
+      try options.features.map { $0.map { Tap($0) } } ?? (isImported ? [] : runner.makeObjective(job).teacherTaps)
+    var features: [CachedFeature] = []
+    for tap in taps where !features.contains(where: { $0.tap == tap }) {
+      features.append(CachedFeature(tap, encoding: options.featureType))
+    }
+    return TeacherCache.LabelOptions(
+      logits: logits, features: features, temperatures: temperatures, rowsPerShard: options.rowsPerShard)
+  }
+}

@@ -1,0 +1,145 @@
+import ArgumentParser
+import DistillRecipes
+import Distillation
+import Foundation
+
+struct LabelCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "label",
+    abstract: "Let the teacher label the examples once, and keep what it says for all trainings to come.",
+    discussion: """
+      The recipe's teacher runs over all examples that a training may show it, and what it says is kept in a folder: a \
+      teacher cache, which a recipe names with teacher.cache. The same command in several shells shares the work, and after \
+      an interruption it goes on with what is left.
+
+        distill label recipe.yaml
+        distill label recipe.yaml --logits top-k --count 50 --type float16
+        distill label recipe.yaml --features layer3,layer4 --feature-type int8
+
+      Logits of elsewhere, as .npy, .npz, safetensors or CSV, become a cache too; then the recipe needs no teacher:
+
+        distill label recipe.yaml --import logits.npz --output labels/elsewhere
+
+      Whether a cache is whole, and is what a recipe asks for:
+
+        distill label recipe.yaml --check labels/digits
+      """)
+
+  @OptionGroup var recipe: RecipeOptions
+  @OptionGroup var talk: OutputOptions
+
+  @Option(
+    name: [.customShort("o"), .customLong("output")],
+    help: "The folder of the cache; without it teacher.cache of the recipe, or labels/ and its name.",
+    completion: .directory)
+  var folder: String?
+
+  @Option(help: "Which logits are kept of each example: all, top-k or sampled.")
+  var logits = Labelling.Logits.all
+
+  @Option(help: ArgumentHelp("Of top-k and sampled: how many.", valueName: "number"))
+  var count: Int?
+
+  @Option(help: "In what they are kept: float32, float16 or bfloat16; without it float32, so that nothing is lost.")
+  var type: Labelling.NumberType?
+
+  @Option(
+    help: ArgumentHelp(
+      "Layers whose activations are kept, with commas between them; without it those that terms look at.",
+      valueName: "paths"))
+  var features: String?
+
+  @Option(help: "In what activations are kept: float32, float16 or int8.")
+  var featureType = FeatureEncoding.float16
+
+  @Option(help: ArgumentHelp("How many rows a shard has.", valueName: "rows"))
+  var shardSize: Int?
+
+  @Option(
+    name: .customLong("import"), help: "Logits of elsewhere instead of a teacher's: .npy, .npz, .safetensors or .csv.",
+    completion: .file(extensions: ["npy", "npz", "safetensors", "csv"]))
+  var imported: String?
+
+  @Option(help: "Of --import: the array or column with the examples' numbers, or another file with them.")
+  var ids: String?
+
+  @Option(help: "Of --import: the array with the logits, where there are several.")
+  var array: String?
+
+  @Flag(help: "Of --import: the numbers are probabilities, whose logarithms are to be taken.")
+  var probabilities = false
+
+  @Option(
+    name: .customLong("check"), help: "Make nothing: say whether this cache is whole, and fits the recipe.",
+    completion: .directory)
+  var checked: String?
+
+  func run() throws {
+    let printer = RunPrinter(isQuiet: talk.quiet || talk.json)
+    Interruption.listen()
+    do {
+      let result = try work { printer.note($0) }
+      printer.end()
+      if talk.json { try talk.printJSON(result) } else { show(result, talk.results) }
+      for warning in result.warnings { talk.note(warning) }
+    } catch {
+      printer.end()
+      throw error
+    }
+  }
+
+  private func work(_ observer: @escaping RunObserver) throws -> Labelling.Result {
+    if let checked {
+      // Without a recipe only the cache itself is looked at.
+      let path = recipe.fileAndOverrides.file
+      guard FileManager.default.fileExists(atPath: path) else { return try Labelling.verify(checked, observer) }
+      return try Labelling(try recipe.load(), observer: observer).check(checked)
+    }
+    guard imported != nil || (ids == nil && array == nil && !probabilities) else {
+      throw RunError("--ids, --array and --probabilities say how a file of --import is read: name one")
+    }
+    let configuration = try recipe.load()
+    var options = Labelling.Options()
+    options.logits = logits
+    options.count = count
+    options.type = type
+    options.features = features.map { $0.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) } }
+    options.featureType = featureType
+    options.rowsPerShard = shardSize
+    options.imported = imported.map {
+      Labelling.Import(path: $0, ids: ids, array: array, areProbabilities: probabilities)
+    }
+    return try Labelling(configuration, observer: observer)
+      .make(in: folder ?? Labelling.folder(of: configuration), options)
+  }
+
+  private func show(_ result: Labelling.Result, _ terminal: Terminal) {
+    let views = result.views > 1 ? " in \(result.views) views" : ""
+    var table = TextTable([.init("cache"), .init(Terminal.plain(result.folder))])
+    table.add(["examples", "\(Quantity.integer(result.examples))\(views)"])
+    table.add(["kept of each", result.contents])
+    let others = result.shards - result.madeShards
+    let made = checked != nil || others == 0 ? "" : ", \(others) of them made before or by others"
+    table.add(["shards", "\(Quantity.integer(result.shards))\(made)"])
+    table.add(["size", "\(Quantity.bytes(result.bytes)), \(Quantity.plain(result.bytesPerExample)) bytes an example"])
+    for divergence in result.divergences {
+      table.add([
+        "KL from the teacher, temperature \(Quantity.plain(divergence.temperature))",
+        "\(Quantity.plain(divergence.mean)), at most \(Quantity.plain(divergence.maximum))",
+      ])
+    }
+    table.add(["same likeliest class", Quantity.percent(result.topOneAgreement)])
+    if let accuracy = result.importedAccuracy { table.add(["right about the labels", Quantity.percent(accuracy)]) }
+    table.add(["an epoch with it saves", "\(Quantity.seconds(result.teacherSecondsPerEpoch)) of the teacher"])
+    terminal.write(table.text(for: terminal))
+    if checked != nil {
+      terminal.line("All checksums are right.")
+    } else {
+      terminal.sentences("A recipe learns from it with teacher: {cache: \(Terminal.plain(result.folder))}.")
+    }
+  }
+}
+
+extension Labelling.Logits: ExpressibleByArgument {}
+extension Labelling.NumberType: ExpressibleByArgument {}
+extension FeatureEncoding: ExpressibleByArgument {}

@@ -1,0 +1,128 @@
+import Foundation
+import Testing
+
+/// Teacher caches, with the binary.
+@Suite("label", .serialized)
+struct LabelCommandTests {
+  private func files(_ cache: String) throws -> [String: Data] {
+    try contents(of: cache).filter { $0.key.hasSuffix(".safetensors") || $0.key == "cache.json" }
+  }
+
+  /// The tensors of each shard: its head says how long the teacher took.
+  private func data(_ cache: String) throws -> [String: Data] {
+    try files(cache).mapValues { file in
+      guard file.count > 8 else { return file }
+      let length = file.prefix(8).enumerated().reduce(0) { $0 | Int($1.element) << (8 * $1.offset) }
+      return length < file.count ? file.dropFirst(8 + length) : file
+    }
+  }
+
+  @Test("A cache teaches as the teacher does, whose weights are then not needed")
+  func teaches() throws {
+    try Sample.withTeacher { folder in
+      let made = try Command.run(["label", "--json", "--output", "cache"], in: folder)
+      try #require(made.code == 0, "\(made.everything)")
+      let result = try made.object()
+      #expect(result["top_one_agreement"] as? Double == 1)
+      #expect((result["divergences"] as? [[String: Any]])?.allSatisfy { ($0["mean"] as? Double) == 0 } ?? false)
+      #expect(try Command.run(["run", "--quiet", "--output", "live", "seeds=[1]"], in: folder).code == 0)
+      let cached = ["--quiet", "seeds=[1]", "teacher={cache: cache}"]
+      let with = try Command.run(["run", "--output", "cached"] + cached, in: folder)
+      try #require(with.code == 0, "\(with.everything)")
+      try FileManager.default.removeItem(atPath: "\(folder)/teacher")
+      let without = try Command.run(["run", "--output", "alone"] + cached, in: folder)
+      try #require(without.code == 0, "\(without.everything)")
+      func students(_ run: String) throws -> [Data] {
+        try contents(of: "\(folder)/\(run)/student").filter { $0.key == "model.safetensors" }.map(\.value)
+      }
+      #expect(try students("cached") == students("alone"))
+      // To check it, too.
+      let check = try Command.run(["check", "--output", "x"] + cached.dropFirst(), in: folder)
+      #expect(check.code == 0 && check.output.contains("it fits the recipe"), "\(check.everything)")
+    }
+  }
+
+  @Test("Two processes share the work; killed and started again, nothing that was done is done again")
+  func shared() throws {
+    try Sample.withTeacher { folder in
+      let label = ["label", "--json", "--shard-size", "20", "--output"]
+      let whole = try Command.run(label + ["whole"], in: folder)
+      try #require(whole.code == 0, "\(whole.everything)")
+      let shards = try #require(try whole.object()["shards"] as? Int)
+      let first = try Command.start(label + ["shared"], in: folder)
+      let second = try Command.start(label + ["shared"], in: folder)
+      let outcomes = try [first.wait(), second.wait()]
+      #expect(outcomes.allSatisfy { $0.code == 0 }, "\(outcomes)")
+      #expect(try outcomes.map { try $0.object()["made_shards"] as? Int ?? 0 }.reduce(0, +) == shards)
+      #expect(try data("\(folder)/shared") == data("\(folder)/whole"))
+
+      let killed = try Command.start(label + ["broken"], in: folder)
+      let deadline = Date().addingTimeInterval(60)
+      var done = 0
+      while done < 2, killed.isRunning, Date() < deadline {
+        done = ((try? FileManager.default.contentsOfDirectory(atPath: "\(folder)/broken")) ?? [])
+          .count { $0.hasPrefix("shard-") }
+        usleep(500)
+      }
+      killed.send(SIGKILL)
+      _ = try killed.wait()
+      let before = try files("\(folder)/broken")
+      let again = try Command.run(label + ["broken"], in: folder)
+      #expect(again.code == 0, "\(again.everything)")
+      #expect(try again.object()["made_shards"] as? Int == shards - before.keys.count { $0.hasPrefix("shard-") })
+      let after = try files("\(folder)/broken")
+      for (name, data) in before { #expect(after[name] == data, "\(name)") }
+      #expect(try data("\(folder)/broken") == data("\(folder)/whole"))
+    }
+  }
+
+  @Test("What does not fit is refused with what differs, and damage is found")
+  func refused() throws {
+    try Sample.withTeacher { folder in
+      try #require(try Command.run(["label", "--quiet", "--output", "cache"], in: folder).code == 0)
+      let good = try Command.run(["label", "--check", "cache"], in: folder)
+      #expect(good.code == 0 && good.output.contains("All checksums are right"), "\(good.everything)")
+      let other = try Command.run(["run", "teacher.cache=cache", "data.normalize=false", "--output", "x"], in: folder)
+      #expect(other.code == 2 && other.errors.contains("normalization"), "\(other.everything)")
+      let split = try Command.run(["label", "data.validation=0.3", "--output", "cache"], in: folder)
+      #expect(split.code == 2 && split.errors.contains("examples"), "\(split.everything)")
+      let views = try Command.run(
+        ["run", "teacher.cache=cache", "data.augmentation=[{shift: 1}]", "--output", "x"], in: folder)
+      #expect(views.code == 2 && views.errors.contains("data.views"), "\(views.everything)")
+      let none = try Command.run(["run", "teacher={cache: nowhere}", "--output", "x"], in: folder)
+      #expect(none.code == 2 && none.errors.contains("distill label"), "\(none.everything)")
+      let shard = "\(folder)/cache/shard-00000.safetensors"
+      var bytes = try read(shard)
+      bytes[bytes.count - 5] ^= 1
+      try write(bytes, to: shard)
+      let damaged = try Command.run(["label", "--check", "cache"], in: folder)
+      #expect(damaged.code == 2 && damaged.errors.contains("shard-00000"), "\(damaged.everything)")
+      let run = try Command.run(["run", "teacher={cache: cache}", "--output", "y"], in: folder)
+      #expect(run.code != 0 && run.errors.contains("shard-00000"), "\(run.everything)")
+    }
+  }
+
+  @Test("Logits of elsewhere teach")
+  func imported() throws {
+    try withFolder { folder in
+      let recipe = Sample.recipeWithTeacher.replacingOccurrences(
+        of: "teacher: {weights: teacher}", with: "teacher: {cache: cache}")
+      try #require(recipe.contains("cache: cache"), "\(recipe)")
+      try write(recipe, to: "\(folder)/recipe.yaml")
+      // Of all training examples of the digits, those that are held out too.
+      let rows = (0..<1_437).map { id in
+        "\(id)," + (0..<10).map { $0 == id % 10 ? "0.82" : "0.02" }.joined(separator: ",")
+      }
+      try write(
+        ("id," + (0..<10).map { "c\($0)" }.joined(separator: ",") + "\n") + rows.joined(separator: "\n"),
+        to: "\(folder)/logits.csv")
+      let refused = try Command.run(["label", "--import", "logits.csv"], in: folder)
+      #expect(refused.code == 2 && refused.errors.contains("--probabilities"), "\(refused.everything)")
+      let made = try Command.run(["label", "--import", "logits.csv", "--probabilities", "--json"], in: folder)
+      try #require(made.code == 0, "\(made.everything)")
+      #expect(try made.object()["unused_rows"] as? Int ?? 0 > 0)
+      let run = try Command.run(["run", "--quiet", "seeds=[1]", "--output", "r"], in: folder)
+      #expect(run.code == 0, "\(run.everything)")
+    }
+  }
+}
