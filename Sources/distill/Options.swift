@@ -15,6 +15,15 @@ struct OutputOptions: ParsableArguments {
 struct DeviceOption: ParsableArguments {
   @Option(help: ArgumentHelp("Where to compute: cpu, cuda, cuda:1 or mps.", valueName: "name"))
   var device: String?
+
+  /// The change to a recipe that it is.
+  var overrides: [String] {
+    // As a text, whatever it is: `--device ''` names no device, and does not leave the choice to the recipe.
+    device.map { name in
+      let isPlain = name.wholeMatch(of: /[a-z]+(:[0-9]+)?/) != nil && name != "null"
+      return ["device=\(isPlain ? name : "'\(name.replacing("'", with: "''"))'")"]
+    } ?? []
+  }
 }
 
 /// A recipe, and changes to it.
@@ -34,12 +43,7 @@ struct RecipeOptions: ParsableArguments {
   var fileAndOverrides: (file: String, overrides: [String]) {
     // `distill run seeds=[1]` means the recipe in this folder.
     let isOverride = recipe.contains("=") && !FileManager.default.fileExists(atPath: recipe)
-    // As a text, whatever it is: `--device ''` names no device, and does not leave the choice to the recipe.
-    let chosen = device.device.map { name in
-      let isPlain = name.wholeMatch(of: /[a-z]+(:[0-9]+)?/) != nil && name != "null"
-      return ["device=\(isPlain ? name : "'\(name.replacing("'", with: "''"))'")"]
-    }
-    return (isOverride ? "recipe.yaml" : recipe, (isOverride ? [recipe] : []) + overrides + (chosen ?? []))
+    return (isOverride ? "recipe.yaml" : recipe, (isOverride ? [recipe] : []) + overrides + device.overrides)
   }
 
   /// - Throws: `RecipeError` with everything that is wrong with it.

@@ -4,7 +4,8 @@ import Testing
 @Suite("Help and exit codes")
 struct HelpTests {
   static let commands = [
-    [], ["init"], ["check"], ["run"], ["resume"], ["train"], ["evaluate"], ["predict"], ["inspect"], ["explain"],
+    [], ["init"], ["check"], ["run"], ["resume"], ["compare"], ["train"], ["evaluate"], ["predict"], ["inspect"],
+    ["explain"],
     ["terms"], ["recipes"], ["recipes", "list"], ["recipes", "show"], ["recipes", "copy"], ["datasets"],
     ["datasets", "list"],
     ["datasets", "fetch"],
@@ -35,8 +36,9 @@ struct HelpTests {
         return line.split(separator: " ").first.map(String.init)
       }
       #expect(
-        Array(names.prefix(13)) == [
-          "init", "check", "run", "resume", "train", "label", "evaluate", "predict", "inspect", "explain", "terms",
+        Array(names.prefix(14)) == [
+          "init", "check", "run", "resume", "compare", "train", "label", "evaluate", "predict", "inspect", "explain",
+          "terms",
           "recipes", "datasets",
         ])
     }
@@ -46,7 +48,8 @@ struct HelpTests {
     "What is not understood ends with 2, and says what",
     arguments: [
       (["--nope"], "--nope"), (["frobnicate"], "frobnicate"), (["run", "--nope"], "--nope"),
-      (["check", "--nope"], "--nope"), (["evaluate"], "model"), (["resume"], "folder"), (["recipes", "nope"], "nope"),
+      (["check", "--nope"], "--nope"), (["evaluate"], "model"), (["resume"], "folder"), (["compare"], "recipe"),
+      (["compare", "x", "--metric", "nope"], "nope"), (["recipes", "nope"], "nope"),
       (["terms", "soft_target"], "soft_targets"),
       (["datasets", "fetch"], "name"), (["evaluate", "x", "--top", "many"], "many"),
       (["evaluate", "x", "--split", "nope"], "nope"), (["predict", "--examples"], "--examples"),

@@ -55,7 +55,7 @@ struct ReportBrowserTests {
 }
 
 /// Chromium without a window.
-private struct Browser {
+struct Browser {
   struct Visit {
     /// The document after its scripts ran.
     var page: String

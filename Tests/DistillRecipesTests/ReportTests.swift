@@ -394,7 +394,7 @@ struct ReportTests {
 }
 
 /// A page read by a strict parser, which throws where an element is not closed or a character not escaped.
-private final class Page: NSObject, XMLParserDelegate {
+final class Page: NSObject, XMLParserDelegate {
   var ids: Set<String> = []
   var duplicateIds: [String] = []
   var references: [String] = []

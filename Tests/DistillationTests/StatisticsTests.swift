@@ -146,7 +146,9 @@ import Torch
       let mean = values.reduce(0, +) / Double(values.count)
       return values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count)
     }
-    for (seeds, examples) in [(ofSeeds, ofExamples), (ofSeeds, ofExamples.map { _ in 0 }), (ofSeeds.map { _ in 0 }, ofExamples)] {
+    for (seeds, examples) in [
+      (ofSeeds, ofExamples), (ofSeeds, ofExamples.map { _ in 0 }), (ofSeeds.map { _ in 0 }, ofExamples),
+    ] {
       let interval = try #require(
         BootstrapInterval(seedsAndExamples: seeds.map { seed in examples.map { seed + $0 } }))
       let half = 1.96 * (variance(seeds) / 9 + variance(examples) / 300).squareRoot()

@@ -1,5 +1,3 @@
-import Foundation
-
 /// The report of a run: one HTML file that needs nothing beside it, to read in any browser, to send and to print.
 ///
 /// It is complete without its script, which only makes the notes of the charts appear at the pointer and offers to copy
@@ -7,46 +5,18 @@ import Foundation
 public enum Report {
   /// The whole page.
   public static func html(_ data: ReportData) -> String {
-    let page = element("html", ["lang": "en"]) {
-      element("head") {
-        element("meta", ["charset": "utf-8"])
-        element("meta", ["name": "viewport", "content": "width=device-width, initial-scale=1"])
-        element("meta", ["name": "color-scheme", "content": "light dark"])
-        element("title") { data.title.isEmpty ? "Distillation report" : data.title }
-        element("style") { Markup(trusted: ReportStyle.sheet) }
-      }
-      element("body") {
-        element("a", ["class": "skip", "href": "#verdict"]) { "Skip to the verdict" }
-        masthead(data)
-        element("main") {
-          VerdictSection(data: data).markup()
-          GainsSection(data: data).markup()
-          for (index, _) in data.settings.enumerated() { SettingSection(data: data, index: index).markup() }
-          SimilaritySection(data: data).markup()
-          ExamplesSection(data: data).markup()
-          RecipeSection(data: data).markup()
-          ManifestSection(data: data).markup()
-          WordsSection().markup()
-        }
-        element("div", ["id": "tip", "role": "status", "hidden": "hidden"])
-        element("script") { Markup(trusted: ReportStyle.script) }
-      }
-    }
-    return "<!DOCTYPE html>\n" + page.source + "\n"
-  }
-
-  private static func masthead(_ data: ReportData) -> Markup {
-    element("header", ["class": "masthead"]) {
-      element("div", ["class": "wrap"]) {
-        element("p", ["class": "over"]) {
-          "Distillation report"
-          element("time", ["datetime": ISO8601DateFormatter().string(from: data.date)]) { day(data.date) }
-        }
-        element("h1") { data.title.isEmpty ? "Untitled run" : data.title }
-        element("nav", ["aria-label": "Contents"]) {
-          for (name, target) in contents(data) { element("a", ["href": "#\(target)"]) { name } }
-        }
-      }
+    ReportPage(
+      kind: "Distillation report", title: data.title.isEmpty ? "Untitled run" : data.title,
+      windowTitle: data.title.isEmpty ? "Distillation report" : data.title, date: data.date, contents: contents(data)
+    ).html {
+      VerdictSection(data: data).markup()
+      GainsSection(data: data).markup()
+      for (index, _) in data.settings.enumerated() { SettingSection(data: data, index: index).markup() }
+      SimilaritySection(data: data).markup()
+      ExamplesSection(data: data).markup()
+      RecipeSection(data: data).markup()
+      ManifestSection(data: data).markup()
+      WordsSection().markup()
     }
   }
 
@@ -57,15 +27,6 @@ public enum Report {
     if !data.recipe.isEmpty { places.append(("Recipe", "recipe")) }
     if !data.manifest.isEmpty { places.append(("Manifest", "manifest")) }
     return places + [("Words", "words")]
-  }
-
-  /// "21 November 2026, 03:52 UTC".
-  private static func day(_ date: Date) -> String {
-    let formatter = DateFormatter()
-    formatter.locale = Locale(identifier: "en_GB")
-    formatter.timeZone = TimeZone(identifier: "UTC")
-    formatter.dateFormat = "d MMMM yyyy, HH:mm 'UTC'"
-    return formatter.string(from: date)
   }
 }
 

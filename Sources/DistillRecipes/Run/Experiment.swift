@@ -15,6 +15,8 @@ public final class Experiment: Sendable {
   public let configuration: Configuration
   public let folder: RunFolder
   private let observer: RunObserver
+  /// What it shares with other runs, and with other processes that do it; nil: nothing.
+  private let sharing: SharedTrainings?
 
   /// What is to become of a run that is in the folder already.
   public enum Start: Sendable {
@@ -30,6 +32,15 @@ public final class Experiment: Sendable {
     self.configuration = configuration
     self.folder = folder
     self.observer = observer
+    sharing = nil
+  }
+
+  /// A run that other processes do as well, and that may have trainings in common with other runs.
+  init(_ configuration: Configuration, folder: RunFolder, sharing: SharedTrainings, observer: @escaping RunObserver) {
+    self.configuration = configuration
+    self.folder = folder
+    self.observer = observer
+    self.sharing = sharing
   }
 
   /// Does whatever is left to do and writes `metrics.json` and `report.html`.
@@ -72,6 +83,24 @@ public final class Experiment: Sendable {
     }
   }
 
+  /// Begins the run, or goes on with it, beside other processes that do so too. Each training is done by one of them, and
+  /// all return when the last one is.
+  ///
+  /// - Throws: as `run`
+  func runShared() throws {
+    // One process makes the folder and the teacher.
+    var turn = try sharing?.turn("prepare \(FilePath.name(of: folder.path))", observer)
+    try folder.checkPlace()
+    var lock = folder.exists ? try folder.lock(isShared: true) : nil
+    let (materials, device) = try loadAndCheck()
+    if lock == nil { lock = try folder.lock(isShared: true) }
+    defer { withExtendedLifetime(lock) {} }
+    let configuration = try prepare(materials, device)
+    withExtendedLifetime(turn) {}
+    turn = nil
+    try doAll(materials, device, configuration)
+  }
+
   /// - Throws: `RunError` when something that the recipe reads would be taken away with the old run.
   private func checkInputsOutside() throws {
     for (_, setting) in try configuration.resolvedSettings() {
@@ -85,10 +114,23 @@ public final class Experiment: Sendable {
 
   private func doAll(_ materials: Materials, _ device: Device) throws -> ReportData {
     let start = ContinuousClock.now
+    return try doAll(materials, device, prepare(materials, device), since: start)
+  }
+
+  /// Writes down what is to be done, and makes the teacher. It gives the recipe with what it leaves open decided.
+  private func prepare(_ materials: Materials, _ device: Device) throws -> Configuration {
     try begin()
     let configuration = try choosePrecision(materials, device)
     if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(configuration, materials, device) }
     if configuration.teacher?.specialists != nil { try trainSpecialists(configuration, materials, device) }
+    return configuration
+  }
+
+  @discardableResult
+  private func doAll(
+    _ materials: Materials, _ device: Device, _ configuration: Configuration,
+    since start: ContinuousClock.Instant = .now
+  ) throws -> ReportData {
     let training = configuration.training
     let teacher = try configuration.teacher.flatMap { teacher in
       teacher.members.isEmpty
@@ -110,7 +152,7 @@ public final class Experiment: Sendable {
     }
     let runner = TrainingRunner(
       materials: materials, teacherTestLogits: teacherTest, device: device, folder: folder,
-      observer: observer, testTeacher: teacher)
+      observer: observer, testTeacher: teacher, sharing: sharing)
     let plan = try RunPlan(configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [])
     tellOutdated(plan)
     if let teacher, configuration.teacher?.isToBeTrained ?? false { try tellDifferences(teacher, materials, device) }
@@ -120,6 +162,9 @@ public final class Experiment: Sendable {
       throw Self.asInterruption(error)
     }
     let results = try runAll(plan.jobs, with: runner)
+    // Of several processes one after the other.
+    let turn = try sharing?.turn("conclude \(FilePath.name(of: folder.path))", observer)
+    defer { withExtendedLifetime(turn) {} }
     observer(.stage("Comparing"))
     let comparison = ReportMaker(
       configuration: self.configuration, precisions: configuration.precisions, folder: folder,
@@ -296,7 +341,8 @@ public final class Experiment: Sendable {
   private func trainTeacher(_ configuration: Configuration, _ materials: Materials, _ device: Device) throws {
     observer(.stage("Training the teacher"))
     let runner = TrainingRunner(
-      materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
+      materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer,
+      sharing: sharing)
     let job = try TrainingJob(teacherOf: configuration, materials: materials)
     _ = try runner.run(job, label: RunEvent.TrainingLabel(name: "teacher", number: 1, count: 1))
     try Self.copy(ModelFolder(folder.job(job.folderName).model), to: ModelFolder(folder.teacher))
@@ -318,7 +364,8 @@ public final class Experiment: Sendable {
     _ = try runAll(
       plan.jobs,
       with: TrainingRunner(
-        materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer))
+        materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer,
+        sharing: sharing))
     try plan.write(to: folder, classNames: materials.train.classNames)
   }
 
@@ -331,7 +378,15 @@ public final class Experiment: Sendable {
       if let threads { try? TorchRuntime.setThreadCount(threads) }
       while let (index, job) = queue.next() {
         let label = RunEvent.TrainingLabel(name: job.name, number: index + 1, count: jobs.count)
-        queue.finish(job, Result { try runner.runner.run(job, label: label) })
+        do {
+          if let result = try runner.runner.runUnlessTaken(job, label: label) {
+            queue.finish(job, .success(result))
+          } else {
+            // Another process is at it: first what is left besides.
+            queue.postpone(index)
+            try SharedTrainings.pause()
+          }
+        } catch { queue.finish(job, .failure(error)) }
       }
     }
     let group = DispatchGroup()

@@ -39,7 +39,8 @@ struct ReportMaker {
       let metrics = try teacherMetrics ?? teacherTestLogits.map({ try Metrics(logits: $0, labels: labels) })
     else { return nil }
     let members = teacher.members
-    var figures = try sum(of: (members + teacher.specialistMembers).map(\.specification))
+    var figures = try ReportData.Figures(
+      measuring: (members + teacher.specialistMembers).map(\.specification), on: device)
     if members.count > 1 { figures.architecture = "ensemble of \(members.count)" }
     let specialists = teacher.specialistClasses
     var disagreement: MemberDisagreement?
@@ -60,30 +61,6 @@ struct ReportMaker {
 
   private var labels: [Int] { (0..<materials.test.count).map { materials.test.label(at: $0) } }
 
-  private func figures(_ specification: ModelSpecification) throws -> ReportData.Figures {
-    let model = try ModelZoo.make(specification)
-    model.eval()
-    try model.move(to: device)
-    let summary = try model.summary(inputShape: specification.inputShape)
-    let latency = try Latency(of: model, inputShape: specification.inputShape)
-    return ReportData.Figures(
-      architecture: specification.architecture, parameters: summary.parameters, bytes: summary.bytes,
-      multiplyAdds: summary.multiplyAdds, latencySeconds: latency.secondsPerExample,
-      imagesPerSecond: latency.examplesPerSecond)
-  }
-
-  /// What several models weigh and cost together, one asked after the other. It has the first one's architecture.
-  private func sum(of specifications: [ModelSpecification]) throws -> ReportData.Figures {
-    let all = try specifications.map(figures)
-    func sum<Number: AdditiveArithmetic>(_ figure: (ReportData.Figures) -> Number?) -> Number {
-      all.compactMap(figure).reduce(.zero, +)
-    }
-    return ReportData.Figures(
-      architecture: all.first?.architecture ?? "", parameters: sum(\.parameters), bytes: sum(\.bytes),
-      multiplyAdds: sum(\.multiplyAdds), latencySeconds: sum(\.latencySeconds),
-      imagesPerSecond: 1 / sum { $0.imagesPerSecond.map { 1 / $0 } })
-  }
-
   // MARK: Settings
 
   /// What the student of each setting weighs and costs; students that are the same are measured once.
@@ -93,7 +70,7 @@ struct ReportMaker {
       let specification = try setting.configuration.studentSpecification(
         inputShape: materials.train.exampleShape, classCount: materials.train.classCount)
       if let known = measured.first(where: { $0.specification == specification }) { return known.figures }
-      let made = try figures(specification)
+      let made = try ReportData.Figures(measuring: specification, on: device)
       measured.append((specification, made))
       return made
     }

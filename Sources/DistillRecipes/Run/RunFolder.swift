@@ -69,14 +69,15 @@ public struct RunFolder: Sendable {
 
   /// Makes the folder, if it is not there, and keeps other processes out of it until the lock is let go.
   ///
+  /// - Parameter isShared: whether others that share it too may hold it as well, such as the processes of a comparison
   /// - Throws: `RunError` when another process works in it or it cannot be written.
-  public func lock() throws -> RunLock {
+  public func lock(isShared: Bool = false) throws -> RunLock {
     do { try Folder.make(path) } catch let error as FileError {
       throw RunError(
         "the run folder \(path) cannot be made", because: error,
         advice: error.isDiskFull ? "" : ". Name another one with output=...")
     }
-    return try RunLock(folder: path)
+    return try RunLock(folder: path, isShared: isShared)
   }
 
   // MARK: A run in the place of another
@@ -170,11 +171,12 @@ public struct JobFolder: Sendable {
   func make() throws { try Folder.make("\(path)/checkpoint") }
 }
 
-/// Holds a run folder for this process. The operating system lets go of it when the process ends, however it ends.
+/// Holds a run folder for this process, or for all that share it. The operating system lets go of it when the process ends,
+/// however it ends.
 public final class RunLock: Sendable {
   private let descriptor: Int32
 
-  fileprivate init(folder: String) throws {
+  fileprivate init(folder: String, isShared: Bool) throws {
     let path = "\(folder)/.lock"
     descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else {
@@ -183,7 +185,7 @@ public final class RunLock: Sendable {
         "the run folder \(folder) cannot be written", because: error,
         advice: error.isDiskFull ? "" : ". Name another with output=...")
     }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+    guard flock(descriptor, (isShared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0 else {
       close(descriptor)
       throw RunError("another process is working in the run folder \(folder). Wait for it, or name another folder")
     }

@@ -30,6 +30,14 @@ final class TrainingQueue: @unchecked Sendable {
     return nil
   }
 
+  /// Puts a training back, behind all that wait: somebody else is at it.
+  func postpone(_ index: Int) {
+    condition.lock()
+    defer { condition.unlock() }
+    waiting.append(index)
+    condition.broadcast()
+  }
+
   func finish(_ job: TrainingJob, _ result: Result<TrainingResult, any Error>) {
     condition.lock()
     defer { condition.unlock() }

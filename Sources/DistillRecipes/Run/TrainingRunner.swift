@@ -14,14 +14,30 @@ struct TrainingRunner {
   let observer: RunObserver
   /// Who is compared with on the test split where that is a text, whose outputs are too many to be kept.
   var testTeacher: TeacherMaker?
+  /// What is shared with other runs and other processes; nil: nothing.
+  var sharing: SharedTrainings?
   /// Whether trainings are only tried out, so that nothing is to be written for them.
   var isTrial = false
   let texts = WrittenTexts()
   let teacherOutputs = TeacherOutputs()
   let teacherScores = TeacherScores()
 
+  /// As `run`; nil where another process is at the training.
+  func runUnlessTaken(_ job: TrainingJob, label: RunEvent.TrainingLabel) throws -> TrainingResult? {
+    guard let sharing else { return try run(job, label: label) }
+    guard let claim = try sharing.claim(job) else { return nil }
+    defer { withExtendedLifetime(claim) {} }
+    return try runOnItsOwn(job, label: label)
+  }
+
   /// - Throws: `RunError.interrupted` when somebody asked to stop; the state is then in the training's folder.
   func run(_ job: TrainingJob, label: RunEvent.TrainingLabel) throws -> TrainingResult {
+    let claim = try sharing?.claimInTurn(job, observer)
+    defer { withExtendedLifetime(claim) {} }
+    return try runOnItsOwn(job, label: label)
+  }
+
+  private func runOnItsOwn(_ job: TrainingJob, label: RunEvent.TrainingLabel) throws -> TrainingResult {
     guard let specialist = job.specialist else { return try runAsItIs(job, label: label) }
     let runner = TrainingRunner(
       materials: try Materials(materials, for: specialist.classes), teacherTestLogits: nil, device: device,
@@ -31,6 +47,7 @@ struct TrainingRunner {
 
   private func runAsItIs(_ job: TrainingJob, label: RunEvent.TrainingLabel) throws -> TrainingResult {
     let place = folder.job(job.folderName)
+    try sharing?.bring(job, to: place, notIn: folder)
     switch Remains(of: job, in: place) {
     case .whole(let done):
       try restoreCard(of: job, done, in: place)

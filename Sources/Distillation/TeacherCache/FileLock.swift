@@ -2,7 +2,7 @@ import Foundation
 import Torch
 
 /// A lock on a file of its own, which lets go when it is released or the process ends, however it ends.
-final class FileLock: Sendable {
+package final class FileLock: Sendable {
   private let descriptor: Int32
   private let path: String
 
@@ -14,7 +14,7 @@ final class FileLock: Sendable {
   /// - Parameter waits: whether to wait for another holder to let go
   /// - Returns: nil when another holds it
   /// - Throws: `FileError` when the file cannot be made, or the file system knows no locks.
-  static func take(_ path: String, waits: Bool) throws -> FileLock? {
+  package static func take(_ path: String, waits: Bool) throws -> FileLock? {
     while true {
       let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
       guard descriptor >= 0 else { throw FileError(path: path, code: errno) }

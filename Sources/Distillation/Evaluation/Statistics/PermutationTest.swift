@@ -65,7 +65,9 @@ public struct PermutationTest: Codable, Sendable, Equatable {
   }
 
   /// The smallest p that so many pairs can give.
-  public static func smallestP(pairs: Int) -> Double { pairs < 1 ? 1 : 2 / Double(sign: .plus, exponent: pairs, significand: 1) }
+  public static func smallestP(pairs: Int) -> Double {
+    pairs < 1 ? 1 : 2 / Double(sign: .plus, exponent: pairs, significand: 1)
+  }
 
   /// How many pairs it takes until p can be below a level.
   public static func fewestPairs(below level: Double) -> Int {

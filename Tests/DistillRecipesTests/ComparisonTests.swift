@@ -1,0 +1,339 @@
+import Distillation
+import Foundation
+import TestSupport
+import Testing
+
+@testable import DistillRecipes
+
+/// What a comparison understands, concludes and shows. What it trains is tested with the binary.
+@Suite("Comparison")
+struct ComparisonTests {
+  // MARK: What is asked for
+
+  @Test("Variations are combined; a comma in brackets or quotes parts nothing")
+  func variations() throws {
+    let all = try ComparisonSource.combinations([
+      "terms.0.soft_targets.temperature=1,4", "student.model.hidden=[8],[16, 8]",
+    ])
+    #expect(
+      all.map { $0.map(\.override) } == [
+        ["terms.0.soft_targets.temperature=1", "student.model.hidden=[8]"],
+        ["terms.0.soft_targets.temperature=1", "student.model.hidden=[16, 8]"],
+        ["terms.0.soft_targets.temperature=4", "student.model.hidden=[8]"],
+        ["terms.0.soft_targets.temperature=4", "student.model.hidden=[16, 8]"],
+      ])
+    #expect(all[1].map(\.label) == ["temperature=1", "hidden=[16, 8]"])
+    #expect(try ComparisonSource.combinations([]).map(\.count) == [0])
+    #expect(try ComparisonSource.combinations(["description='a, b',c"])[0].map(\.override) == ["description='a, b'"])
+    for wrong in ["temperature", "temperature=", "=1,2", "temperature=1,,2"] {
+      #expect(throws: RunError.self, "\(wrong)") { try ComparisonSource.combinations([wrong]) }
+    }
+  }
+
+  @Test("Recipes of one name get different ones, and folders have names that are none of the system's")
+  func names() throws {
+    try RunRecipe.withFolder { folder in
+      for name in ["a", "b"] { try RunRecipe.write(RunRecipe.text(), to: "\(folder)/\(name).yaml") }
+      let sources = try ComparisonSource.all(ComparisonRequest(["\(folder)/a.yaml", "\(folder)/b.yaml", "seeds=[3]"]))
+      #expect(sources.map(\.name) == ["small", "small (2)"])
+      for source in sources {
+        guard case .recipe(let recipe) = source.kind else {
+          Issue.record("no recipe")
+          continue
+        }
+        #expect(recipe.seeds == [3])
+      }
+    }
+    #expect(try ComparisonSource.folderName("plain-1.2") == "plain-1.2")
+    let names = try ["a/b", "a:b", "../a", "..", "T = 1", String(repeating: "x", count: 300)].map {
+      try ComparisonSource.folderName($0)
+    }
+    #expect(Set(names).count == names.count)
+    #expect(names.allSatisfy { !$0.contains("/") && !$0.hasPrefix(".") && $0.count < 80 })
+  }
+
+  @Test("What is not there, and what there is nothing to do with, is refused")
+  func refusals() throws {
+    #expect(throws: RunError.self) { try Comparison(ComparisonRequest(["nowhere.yaml"])) }
+    #expect(throws: RunError.self) { try Comparison(ComparisonRequest(["seeds=[1]"])) }
+    try RunRecipe.withRun { run in
+      var request = ComparisonRequest([run])
+      request.output = run
+      #expect(throws: RunError.self) { try Comparison(request) }
+      request.output = "\(run)/../comparison"
+      request.variations = ["training.epochs=1,2"]
+      #expect(throws: RunError.self) { try Comparison(request) }
+    }
+  }
+
+  @Test("A run of which something is missing or altered is not compared")
+  func damagedRun() throws {
+    try RunRecipe.withRun { run in
+      #expect(try FinishedRun(RunFolder(run)).results.count == 2)
+      let job = try #require(try RunRecipe.jobs(in: run, "alone").first)
+      let file = "\(job)/test.safetensors"
+      let whole = try RunRecipe.read(file)
+      try Data(whole.dropLast()).write(to: URL(fileURLWithPath: file))
+      #expect(throws: RunError.self) { try FinishedRun(RunFolder(run)) }
+      try whole.write(to: URL(fileURLWithPath: file))
+      #expect(try FinishedRun(RunFolder(run)).results.count == 2)
+      try FileManager.default.removeItem(atPath: "\(run)/metrics.json")
+      #expect(throws: RunError.self) { try FinishedRun(RunFolder(run)) }
+    }
+  }
+
+  @Test("A claim is had by one at a time, and is gone with its holder")
+  func claims() throws {
+    try RunRecipe.withFolder { folder in
+      let sharing = try SharedTrainings(folder: folder, runs: [])
+      let job = try TrainingJob(
+        setting: "", arm: .alone, seed: 1, configuration: try RunRecipe.configuration(), examples: [0], labelled: [0],
+        budget: Budget(try RunRecipe.configuration().training, exampleCount: 1), dependencies: ["a"])
+      var claim = try sharing.claim(job)
+      #expect(claim != nil)
+      #expect(try sharing.claim(job) == nil)
+      withExtendedLifetime(claim) {}
+      claim = nil
+      #expect(try sharing.claim(job) != nil)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
+    }
+  }
+
+  // MARK: What is concluded
+
+  private func pair(
+    _ differences: [Double], corrected: Double? = nil, metric: ComparisonMetric = .accuracy
+  ) -> ComparisonData.Pair {
+    let difference = ComparisonData.Difference(differences)
+    let resolution = Resolution(differences)
+    let p = corrected ?? difference.p
+    let verdict: ComparisonData.Verdict =
+      p.map { $0 >= 0.05 ? .unclear : (difference.mean > 0) == metric.isBetterHigh ? .better : .worse } ?? .tooFewSeeds
+    return ComparisonData.Pair(
+      arm: "warm", baseline: "alone", seeds: Array(differences.indices), verdict: verdict, sentence: "",
+      differences: [metric.rawValue: difference], correctedP: p, smallestDifference: resolution?.smallestDifference,
+      seedsNeeded: resolution?.pairs(toResolve: difference.mean), mcnemar: [], classes: [])
+  }
+
+  private func sentence(_ differences: [Double], corrected: Double? = nil, among count: Int = 1) -> String {
+    ComparisonConclusion.sentence(pair(differences, corrected: corrected), .accuracy, among: count)
+  }
+
+  @Test("The sentence says what is shown, and what it would take where nothing is")
+  func sentences() throws {
+    #expect(
+      sentence([0.010, 0.012, 0.011]).hasPrefix(
+        "warm is better than alone: +1.10 points of accuracy, 95 % interval +0.85 to +1.35, 3 seeds."))
+    #expect(sentence([-0.010, -0.012, -0.011]).hasPrefix("warm is worse than alone: −1.10 points"))
+    let unclear = sentence([0.004, -0.002, 0.007])
+    #expect(
+      unclear.hasPrefix("No difference between warm and alone can be shown with 3 seeds: +0.30 points of accuracy"))
+    let resolution = try #require(Resolution([0.004, -0.002, 0.007]))
+    let needed = try #require(resolution.pairs(toResolve: 0.003))
+    #expect(unclear.contains("; \(needed) would resolve 0.30 points"), "\(unclear)")
+    #expect(unclear.contains("3 resolve 1.42 points or more"), "\(unclear)")
+    #expect(sentence([0.001, -0.001, 0.000_001]).contains("more than 1,000 to resolve"))
+    #expect(sentence([0.002]).hasPrefix("Nothing can be concluded of warm and alone from 1 seed"))
+    #expect(sentence([0, 0, 0]) == "warm and alone scored the same with each of 3 seeds.")
+    // Clear by itself, and not among several.
+    let differences = [0.010, 0.004, 0.012, 0.003]
+    let p = try #require(pairedTTest(differences))
+    #expect(p < 0.05)
+    #expect(sentence(differences).hasPrefix("warm is better"))
+    #expect(
+      sentence(differences, corrected: 3 * p, among: 3).contains("among 3 comparisons luck gives such a one too often"))
+    // Of a calibration error less is better.
+    let calibration = pair([-0.010, -0.012, -0.011], metric: .ece)
+    #expect(calibration.verdict == .better)
+    #expect(
+      ComparisonConclusion.sentence(calibration, .ece, among: 1).contains("warm is better than alone: −1.10 points"))
+  }
+
+  @Test("What may not be concluded is said as well")
+  func caveats() {
+    func caveats(_ pair: ComparisonData.Pair) -> String {
+      ComparisonConclusion(metric: .accuracy, pairs: [pair]).caveats.joined(separator: "\n")
+    }
+    #expect(
+      caveats(pair([0.010, 0.012, 0.011])).contains("With 3 seeds the permutation test cannot give a p below 0.250"))
+    #expect(!caveats(pair([0.01, 0.012, 0.011, 0.01, 0.009, 0.012])).contains("cannot give"))
+    #expect(caveats(pair([0.004, -0.002, 0.007])).contains("not shown to be alike"))
+    var withExamples = pair([0.010, 0.012, 0.011])
+    // Of ten examples one more is right: with other ones it may be none.
+    let byExample = [Double](repeating: 0, count: 90) + [1]
+    withExamples.differences["accuracy"] = ComparisonData.Difference(
+      [0.010, 0.012, 0.011], byExample: [byExample, byExample, byExample])
+    #expect(caveats(withExamples).contains("the difference may vanish"))
+  }
+
+  @Test("Several comparisons are one sentence")
+  func severalInOne() {
+    let pairs = [pair([0.010, 0.012, 0.011]), pair([0.004, -0.002, 0.007])]
+    let text = ComparisonConclusion(metric: .accuracy, pairs: pairs).sentence
+    #expect(
+      text.hasPrefix(
+        "2 comparisons against alone, accuracy in points, corrected for their number: better: warm (+1.10); no difference "
+          + "can be shown: warm (+0.30) (3 seeds resolve 1.42 points or more)."), "\(text)")
+  }
+
+  // MARK: The test split
+
+  @Test("Each student counts once, each report as often as it is made")
+  func ledger() throws {
+    try RunRecipe.withFolder { folder in
+      let ledger = TestLedger(path: "\(folder)/test-looks.jsonl")
+      let students = [("alone, seed 1", "a"), ("warm, seed 1", "b")].map { (what: $0.0, identity: $0.1) }
+      let past = Date(timeIntervalSinceNow: -60)
+      let future = Date(timeIntervalSinceNow: 60)
+      #expect(try ledger.note(students: students, arms: 2, since: past) == .init(students: 2, reports: 1))
+      // Another process of the same command.
+      #expect(try ledger.note(students: students, arms: 2, since: past) == .init(students: 2, reports: 1))
+      #expect(try ledger.note(students: students, arms: 2, since: future) == .init(students: 2, reports: 2))
+      let more = students + [(what: "warm, seed 2", identity: "c")]
+      #expect(try ledger.note(students: more, arms: 2, since: past) == .init(students: 3, reports: 3))
+      #expect(ledger.entries().map(\.kind) == [.student, .student, .report, .report, .student, .report])
+      // A line that was cut short does not count.
+      let file = URL(fileURLWithPath: ledger.path)
+      try (RunRecipe.read(ledger.path) + Data("{\"kind\":".utf8)).write(to: file)
+      #expect(ledger.entries().count == 6)
+    }
+  }
+
+  // MARK: The page
+
+  @Test("The frontier has the models that no cheaper one beats")
+  func frontier() {
+    func point(_ name: String, _ cost: Double, _ value: Double) -> FrontierPlot.Point {
+      FrontierPlot.Point(name: name, tone: .alone, cost: cost, value: value)
+    }
+    let points = [
+      point("dear", 9, 0.95), point("cheap", 1, 0.8), point("beaten", 5, 0.85), point("good", 4, 0.9),
+      point("same cost, worse", 4, 0.88), point("dearer, alike", 10, 0.95),
+    ]
+    var plot = FrontierPlot(
+      id: "x", title: "x", points: points, costText: { Quantity.plain($0) }, valueText: { Quantity.percent($0) })
+    #expect(plot.frontier(points).map(\.name) == ["cheap", "good", "dear"])
+    plot.isBetterHigh = false
+    #expect(plot.frontier(points).map(\.name) == ["cheap"])
+    plot.points = [point("one", 1, 0.5)]
+    #expect(plot.markup() == nil)
+    plot.points = [point("one", 0, 0.5), point("two", .nan, 0.5), point("three", 1, .nan)]
+    #expect(plot.markup() == nil)
+  }
+
+  @Test("The page is well-formed, complete, and everything on it has a name")
+  func page() throws {
+    for seeds in [1, 3, 8] {
+      let data = Self.sample(seeds: seeds, arms: 4)
+      let html = ComparisonReport.html(data)
+      let page = try Page(html)
+      #expect(page.ids.isSuperset(of: ["verdict", "cost", "models", "pairs", "curves", "data", "words"]))
+      #expect(page.duplicateIds.isEmpty, "\(page.duplicateIds)")
+      for target in page.references { #expect(page.ids.contains(target), "\(target)") }
+      #expect(page.namelessPictures == 0)
+      #expect(page.scopelessHeads == 0)
+      #expect(page.says("<b>arm 1</b>"), "names are text")
+      for forbidden in ["http:", "https:", "@import", "<link", "url("] { #expect(!html.contains(forbidden)) }
+    }
+    // Nothing was kept of texts: no classes, no tests over examples.
+    var text = Self.sample(seeds: 3, arms: 2)
+    text.data.classNames = []
+    for index in text.arms.indices { (text.arms[index].recalls, text.arms[index].reliability) = ([], []) }
+    for index in text.pairs.indices {
+      (text.pairs[index].mcnemar, text.pairs[index].classes, text.pairs[index].pooledMcnemar) = ([], [], nil)
+    }
+    _ = try Page(ComparisonReport.html(text))
+  }
+
+  @Test("The numbers of the page are in the JSON, in keys of one kind")
+  func json() throws {
+    let data = Self.sample(seeds: 3, arms: 3)
+    let object = try #require(try JSONSerialization.jsonObject(with: data.encoded()) as? [String: Any])
+    #expect(object["test_looks"] is [String: Any])
+    let pair = try #require((object["pairs"] as? [[String: Any]])?.first)
+    #expect(
+      Set(pair.keys).isSuperset(of: [
+        "arm", "baseline", "seeds", "verdict", "sentence", "differences", "corrected_p", "smallest_difference",
+        "mcnemar",
+        "pooled_mcnemar", "agreement", "classes",
+      ]), "\(pair.keys.sorted())")
+    let difference = try #require((pair["differences"] as? [String: [String: Any]])?["accuracy"])
+    #expect(
+      Set(difference.keys) == [
+        "by_seed", "mean", "low", "high", "over_seeds", "over_seeds_and_examples", "p", "permutation",
+      ],
+      "\(difference.keys.sorted())")
+  }
+
+  @Test(
+    "The page opens without a console error, wide and narrow, light and dark",
+    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(3)))
+  func browser() throws {
+    let browser = try #require(Browser.found)
+    for options in [["--window-size=1280,900"], ["--window-size=500,800", "--blink-settings=preferredColorScheme=0"]] {
+      let visit = try browser.open(ComparisonReport.html(Self.sample(seeds: 5, arms: 5)), options: options)
+      #expect(visit.console.isEmpty, "\(visit.console)")
+      let (isReady, isWhole) = (visit.page.contains("data-ready=\"yes\""), visit.page.contains("id=\"words\""))
+      #expect(isReady && isWhole)
+    }
+  }
+
+  /// A comparison as it might be.
+  static func sample(seeds: Int, arms count: Int) -> ComparisonData {
+    let classes = ["zero", "one", "<two>"]
+    let names = ["alone"] + (1..<count).map { "<b>arm \($0)</b>" }
+    func scores(_ arm: Int, _ seed: Int) -> Double {
+      0.8 + 0.02 * Double(arm) + 0.003 * Double((seed * 7 + arm * 3) % 5)
+    }
+    let arms = names.enumerated().map { index, name in
+      ComparisonData.Arm(
+        name: name, isAlone: index == 0, run: "comparisons/x/runs/\(index)", steps: 100, examplesShown: 6_400,
+        figures: MetricsFile.Figures(
+          ReportData.Figures(
+            architecture: "mlp", parameters: 900 * (index + 1), bytes: 3_600, multiplyAdds: 888 * (index + 1),
+            latencySeconds: 1e-5 * Double(index + 1))),
+        seeds: (0..<seeds).map {
+          ComparisonData.Seed(seed: $0, scores: ["accuracy": scores(index, $0)], identity: "\(index)-\($0)")
+        },
+        scores: ReportData.Spread((0..<seeds).map { scores(index, $0) }).map { ["accuracy": $0] } ?? [:],
+        validationAccuracy: ReportData.Spread([0.8]), recalls: [0.8, 0.9, 0.7],
+        reliability: [Metrics.ReliabilityBin(lower: 0.8, upper: 0.9, count: 40, confidence: 0.85, accuracy: 0.8)],
+        curve: (1...5).map {
+          ComparisonData.CurvePoint(
+            epoch: Double($0), mean: 0.1 * Double($0), low: 0.08 * Double($0), high: 0.12 * Double($0))
+        })
+    }
+    let pairs = (1..<count).map { index in
+      let differences = (0..<seeds).map { scores(index, $0) - scores(0, $0) }
+      let byExample = differences.map { difference in (0..<50).map { Double($0 % 3) * difference } }
+      var pair = ComparisonData.Pair(
+        arm: names[index], baseline: "alone", seeds: Array(0..<seeds), verdict: seeds > 1 ? .better : .tooFewSeeds,
+        sentence: "", differences: ["accuracy": ComparisonData.Difference(differences, byExample: byExample)],
+        correctedP: pairedTTest(differences), smallestDifference: Resolution(differences)?.smallestDifference,
+        mcnemar: (0..<seeds).map { ComparisonData.SeedTest(seed: $0, test: McNemarTest(onlyFirst: 9, onlySecond: 4)) },
+        pooledMcnemar: McNemarTest(onlyFirst: 9 * seeds, onlySecond: 4 * seeds), agreement: 0.9,
+        classes: classes.map {
+          ComparisonData.ClassDifference(name: $0, arm: 0.8, baseline: 0.7, mean: 0.1, low: 0.05, high: 0.15)
+        })
+      pair.sentence = ComparisonConclusion.sentence(pair, .accuracy, among: count - 1)
+      return pair
+    }
+    let words = ComparisonConclusion(metric: .accuracy, pairs: pairs)
+    return ComparisonData(
+      title: "a & b", date: Date(timeIntervalSince1970: 0), metric: .accuracy, conclusion: words.sentence,
+      caveats: words.caveats, warnings: ["The budgets differ."],
+      data: ComparisonData.DataFigures(
+        name: "digits", classNames: classes, trainingExamples: 1_293, validationExamples: 144, testExamples: 360,
+        trainingHash: "aa", testHash: "bb"),
+      teachers: [
+        ComparisonData.Teacher(
+          name: "teacher", accuracy: 0.97,
+          figures: MetricsFile.Figures(
+            ReportData.Figures(
+              architecture: "resnet", parameters: 90_000, bytes: 360_000, multiplyAdds: 1_000_000, latencySeconds: 8e-4)
+          ))
+      ],
+      arms: arms, pairs: pairs, chosen: ComparisonData.Choice(arm: names[1], validationAccuracy: 0.8),
+      testLooks: ComparisonData.TestLooks(students: seeds * count, reports: 2))
+  }
+}
