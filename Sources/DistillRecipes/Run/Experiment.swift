@@ -86,9 +86,10 @@ public final class Experiment: Sendable {
   private func doAll(_ materials: Materials, _ device: Device) throws -> ReportData {
     let start = ContinuousClock.now
     try begin()
-    let configuration = try choosePrecision(materials, device)
+    var configuration = try choosePrecision(materials, device)
     if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(configuration, materials, device) }
     if configuration.teacher?.specialists != nil { try trainSpecialists(configuration, materials, device) }
+    configuration = try chooseTeacherPrecision(configuration, materials, device)
     let training = configuration.training
     let teacher = try configuration.teacher.flatMap { teacher in
       teacher.members.isEmpty
@@ -283,12 +284,33 @@ public final class Experiment: Sendable {
           + "counts again when \(folder.recipe) is as it was"))
   }
 
+    chosen.teachers = kept.teachers
   /// Says how transfer sets differ from what the teacher was trained on, which nobody could know before it was.
   private func tellDifferences(_ teacher: TeacherMaker, _ materials: Materials, _ device: Device) throws {
     let settings = try configuration.resolvedSettings().map { (name: $0.name ?? "", configuration: $0.configuration) }
     let found = try configuration.transferSetDifferences(
       of: settings, teacher: teacher.makeTeacher(), maker: teacher, materials: materials, device: device)
     for (place, difference) in found {
+  /// The recipe with what its teachers compute in decided, whose weights are there now: as before where the run is gone on
+  /// with.
+  private func chooseTeacherPrecision(
+    _ configuration: Configuration, _ materials: Materials, _ device: Device
+  ) throws -> Configuration {
+    var chosen = ChosenPrecisions.read(folder)
+    let (all, new) = try TeacherPrecisionChooser(
+      configuration: configuration, materials: materials, device: device, folder: folder
+    ).choose(chosen.teachers)
+    let measured = new.filter { $0.reason == .measured }
+    for choice in measured { observer(.notice("precision in which \(choice.whose) teaches: \(choice.words)")) }
+    if !measured.isEmpty {
+      chosen.teachers = measured + chosen.teachers.filter { old in !measured.contains { $0.weights == old.weights } }
+      try chosen.write(to: folder)
+    }
+    var settled = configuration.chosen ?? ChosenPrecisions()
+    settled.teachers = all
+    return configuration.applying(settled)
+  }
+
       for finding in difference.findings { observer(.notice("warning: \(place)\(finding)")) }
     }
   }

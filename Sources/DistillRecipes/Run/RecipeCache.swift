@@ -13,7 +13,7 @@ extension TeacherMaker {
       TeacherCache.Key.Member(name: member.name, weights: hash)
     }
     return TeacherCache.Key.Teacher(
-      members: own, precision: precision.rawValue, classCount: materials.train.classCount, settings: cacheSettings)
+      members: own, precision: try precisionWords(), classCount: materials.train.classCount, settings: cacheSettings)
   }
 }
 
@@ -85,3 +85,4 @@ extension Configuration.Teacher {
     try cache.map { ["cache \(try SHA256.hex(ofFile: "\($0)/cache.json"))"] } ?? []
   }
 }
+      if teacher.precision != nil { wanted.precision = own.precision }

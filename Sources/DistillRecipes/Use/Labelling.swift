@@ -66,7 +66,19 @@ public struct Labelling: Sendable {
       public var maximum: Double
     }
 
+    /// What the precision of the teacher, or of a member of it, changes about what it says.
+    public struct PrecisionCost: Codable, Sendable {
+      public var member: String
+      public var precision: TeacherPrecision
+      public var fidelity: TeacherFidelity
+      public var words: String { "\(precision.rawValue): \(fidelity.words)" }
+    }
+
     public var folder: String
+    /// What the teacher was computed in.
+    public var precision: String
+    /// Of each member that was not computed in float32, for some examples; empty where nothing was computed.
+    public var precisionCosts: [PrecisionCost] = []
     public var examples: Int
     public var views: Int
     /// What is kept of each example, in words.
@@ -100,6 +112,10 @@ public struct Labelling: Sendable {
         found.append(
           "the likeliest class is the label for \(Quantity.percent(importedAccuracy)) of the examples: are rows and classes in "
             + "the order of the data?")
+      for cost in precisionCosts where !cost.fidelity.isFaithful {
+        found.append(
+          "in \(cost.words) beside float32. That is another teacher: leave teacher.precision out, or set float32")
+      }
       }
       return found
     }
@@ -111,6 +127,7 @@ public struct Labelling: Sendable {
       views = description.shards.views
       contents =
         "\(description.contents.logits)"
+      precision = cache.key.teacher.precision
         + description.contents.features.map { ", \($0.path) as \($0.encoding.rawValue)" }.joined()
       shards = description.shards.count
       madeShards = 0
@@ -145,7 +162,7 @@ public struct Labelling: Sendable {
   /// - Throws: `RunError`, `TeacherCacheError` that say what does not fit; `RunError` with `.interrupted` when somebody
   ///   asked to stop: finished shards stay.
   public func make(in folder: String, _ options: Options) throws -> Result {
-    let (runner, job) = try prepare()
+    var (runner, job) = try prepare()
     let loader = try runner.labelLoader(job)
     guard let views = loader.teacherViews, !loader.options.augmentation.steps.contains(where: \.isMixing) else {
       throw RunError(
@@ -161,6 +178,7 @@ public struct Labelling: Sendable {
       let source = ImportedLogits.Source(
         path: file.path, ids: file.ids, array: file.array, areProbabilities: file.areProbabilities)
       let found = try ImportedLogits(
+    var costs: [Result.PrecisionCost] = []
         source, dataset: materials.joined, examples: loader.examples, viewCount: views)
       teacher = ImportedTeacher(found)
       imported = found
@@ -175,6 +193,7 @@ public struct Labelling: Sendable {
         )
       }
       teacher = try maker.makeTeacher()
+      job = try TrainingJob(trialOf: choosingPrecision(runner, job, in: folder), materials: materials)
       key = try maker.cacheKey()
     }
     let start = ContinuousClock.now
@@ -182,6 +201,9 @@ public struct Labelling: Sendable {
     do {
       let done = try TeacherCache.label(
         with: teacher, over: loader, as: key, in: folder,
+      costs = try maker.fidelities(temperatures: TeacherPrecisionChooser.temperatures(job.configuration.terms)).map {
+        Result.PrecisionCost(member: $0.name, precision: $0.precision, fidelity: $0.fidelity)
+      }
         options: try labelOptions(options, job, runner, isImported: imported != nil)
       ) { progress in
         observer(.fraction(progress.fraction))
@@ -196,6 +218,7 @@ public struct Labelling: Sendable {
     } catch is Interrupted {
       throw RunError(
         "interrupted; finished shards stay. The same command goes on with what is left", kind: .interrupted)
+      result.precisionCosts = costs
     }
   }
 
@@ -229,6 +252,35 @@ public struct Labelling: Sendable {
     if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
     observer(.stage("Loading \(configuration.data.dataset)"))
     let materials = try Materials(configuration, observer: observer)
+  /// The recipe with what the teacher is computed in decided, for all processes that label into a folder: the first of
+  /// them decides.
+  private func choosingPrecision(
+    _ runner: TrainingRunner, _ job: TrainingJob, in folder: String
+  ) throws -> Configuration {
+    let path = FilePath.joined(folder, ".precision.json")
+    let chooser = TeacherPrecisionChooser(
+      configuration: job.configuration, materials: runner.materials, device: runner.device, folder: runner.folder,
+      isLabelling: true)
+    func choose() throws -> (all: [ChosenPrecisions.TeacherChoice], new: [ChosenPrecisions.TeacherChoice]) {
+      let kept: ChosenPrecisions? = try FileManager.default.contents(atPath: path).flatMap { try ResultJSON.decode($0) }
+      return try chooser.choose(kept?.teachers ?? [])
+    }
+    var (all, new) = try choose()
+    if new.contains(where: { $0.reason == .measured }), !FileManager.default.fileExists(atPath: path) {
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      let own = "\(path).\(ProcessInfo.processInfo.processIdentifier)"
+      try AtomicFile.write(try ResultJSON.pretty(ChosenPrecisions(teachers: all)), to: own)
+      defer { try? FileManager.default.removeItem(atPath: own) }
+      // Whole, and only where there is none: another process may have been quicker.
+      try? FileManager.default.linkItem(atPath: own, toPath: path)
+      (all, _) = try choose()
+    }
+    for choice in all where choice.reason == .measured && !new.isEmpty {
+      observer(.notice("precision in which \(choice.whose) teaches: \(choice.words)"))
+    }
+    return job.configuration.applying(ChosenPrecisions(teachers: all))
+  }
+
     let runner = TrainingRunner(
       materials: materials, teacherTestLogits: nil, device: device, folder: RunFolder(configuration.outputFolder),
       observer: observer, isTrial: true)

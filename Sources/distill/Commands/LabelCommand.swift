@@ -119,6 +119,11 @@ struct LabelCommand: ParsableCommand {
     table.add(["examples", "\(Quantity.integer(result.examples))\(views)"])
     table.add(["kept of each", result.contents])
     let others = result.shards - result.madeShards
+    if result.precisionCosts.isEmpty { table.add(["computed in", result.precision]) }
+    for cost in result.precisionCosts {
+      let whose = result.precisionCosts.count > 1 ? ", \(Terminal.plain(cost.member))" : ""
+      table.add(["computed in\(whose)", cost.words])
+    }
     let made = checked != nil || others == 0 ? "" : ", \(others) of them made before or by others"
     table.add(["shards", "\(Quantity.integer(result.shards))\(made)"])
     table.add(["size", "\(Quantity.bytes(result.bytes)), \(Quantity.plain(result.bytesPerExample)) bytes an example"])
