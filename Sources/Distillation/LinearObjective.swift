@@ -119,16 +119,16 @@ struct LinearObjective {
         student: student, teacher: teacher, labels: hard == nil ? nil : batch.labels, temperature: temperature,
         isReverse: isReverse, softWeight: soft?.factor ?? 0, hardWeight: hard?.factor ?? 0)
     }
-    let parts = try [(soft, loss.soft), (hard, loss.hard)].compactMap { share, sum in
-      try share.map { share in
-        (
-          share.entry,
-          Objective.Part(
-            name: share.name, weight: share.weight, sum: sum, count: share.count, share: try sum * share.factor)
-        )
-      }
-    }
-    return Objective.Value(total: loss.total, parts: parts.sorted { $0.0 < $1.0 }.map(\.1))
+    let parts = [(soft, loss.soft), (hard, loss.hard)]
+      .compactMap { share, sum in share.map { (share: $0, sum: sum) } }
+      .sorted { $0.share.entry < $1.share.entry }
+    let (_, shares) = try Tensor.weightedSum(
+      parts.map { try $0.sum.detached() }, weights: parts.map(\.share.factor))
+    return Objective.Value(
+      total: loss.total,
+      parts: parts.map {
+        Objective.Part(name: $0.share.name, weight: $0.share.weight, sum: $0.sum, count: $0.share.count)
+      }, shares: shares)
   }
 
   /// The rows of the examples: `[R, ...]`.

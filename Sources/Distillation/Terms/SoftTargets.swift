@@ -78,6 +78,9 @@ public final class SoftTargets: Term {
       teacher = try teacher.mappingLogits(standardizedLogits)
       logits = try standardizedLogits(logits)
     }
+    if divergence == .forward, labelCorrection == nil, let plain = teacher.plainLogits {
+      return try softTargetLoss(studentLogits: logits, teacherLogits: plain, temperature: temperature).sum
+    }
     var targets = try teacher.logSoftTargets(temperature: temperature)
     if let labelCorrection {
       targets = try correctedSoftTargets(
