@@ -109,9 +109,10 @@ public final class Experiment: Sendable {
         teacherTest = try test.logits(of: teacher.makeTeacher()).finiteOutputs(of: teacher.name)
       }
     }
-    let runner = TrainingRunner(
+    var runner = TrainingRunner(
       materials: materials, teacherTestLogits: teacherTest, device: device, folder: folder,
       observer: observer, testTeacher: teacher)
+    runner.caches = caches
     let plan = try RunPlan(configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [])
     tellOutdated(plan)
     if let teacher, configuration.teacher?.isToBeTrained ?? false { try tellDifferences(teacher, materials, device) }
@@ -132,6 +133,8 @@ public final class Experiment: Sendable {
     try keepStudent(plan)
     // Written last: where it is, the run is done.
     try AtomicFile.write(try MetricsFile(data).encoded(), to: folder.metrics)
+    // Nobody asks for what the teacher said any more.
+    try? FileManager.default.removeItem(atPath: folder.labels)
     return data
   }
 
@@ -221,21 +224,41 @@ public final class Experiment: Sendable {
         let place = setting.place(ofStage: index, setting: name ?? "")
         if let warning = stage.configuration.plainViewWarning { observer(.notice("warning: \(place)\(warning)")) }
         try located(place) {
-          if stage.configuration.teacher?.cache != nil {
-            let runner = TrainingRunner(
-              materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
-            _ = try runner.cachedTeacher(TrainingJob(trialOf: stage.configuration, materials: materials))
-          }
           for seed in setting.seeds { _ = try materials.examples(stage.configuration.data, seed: seed) }
           for learner in learners {
             try learner.objective().requireFit(
               student: learner.student, teachers: learner.teachers, materials: materials, device: device)
+          }
+          if stage.configuration.teacher?.cache != nil, let own = learners.first {
+            try checkCache(of: stage.configuration, own, materials, device)
           }
         }
       }
     }
     return (materials, device)
   }
+
+  /// Whether the cache of a recipe is whole, is of what the training shows, and has what the terms want.
+  private func checkCache(
+    of recipe: Configuration, _ learner: Learner, _ materials: Materials, _ device: Device
+  ) throws {
+    var runner = TrainingRunner(
+      materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
+    runner.caches = caches
+    let job = try TrainingJob(trialOf: recipe, materials: materials)
+    guard let teacher = try runner.cachedTeacher(job), let cache = try runner.cache(job) else { return }
+    let loader = try runner.makeLoader(job)
+    try learner.objective().requireFit(student: learner.student, cached: teacher, loader: loader)
+    observer(.stage("Checking the teacher cache \(cache.folder)"))
+    do {
+      try cache.verify { done in
+        observer(.fraction(done))
+        return Interruption.isRequested ? .stop : .continue
+      }
+    } catch { throw Self.asInterruption(error) }
+  }
+
+  private let caches = TeacherCaches()
 
   /// Writes down what is to be done. The recipe works from any folder: what it reads is named in full.
   private func begin() throws {
@@ -261,36 +284,13 @@ public final class Experiment: Sendable {
       observer(.notice("precision of the \(choice.role): \(choice.words)"))
     }
     var chosen = all
+    chosen.teachers = kept.teachers
     // What is not asked for now may be later.
     chosen.choices += kept.choices.filter { old in !all.choices.contains { $0.key == old.key } }
     if chosen != kept { try chosen.write(to: folder) }
     return configuration.applying(all)
   }
 
-  /// Says which trainings of an earlier recipe count no longer.
-  private func tellOutdated(_ plan: RunPlan) {
-    let folders = (try? FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/jobs")) ?? []
-    let outdated = plan.jobs(outdatedIn: folders)
-    guard !outdated.isEmpty else { return }
-    let parts = changedParts.withLock { $0 }
-    let why =
-      parts.isEmpty
-      ? "the data or the teacher's weights are not those that the run began with"
-      : "the recipe is not the one that the run began with (\(parts.joined(separator: ", ")) changed)"
-    observer(
-      .notice(
-        "warning: \(why), so \(outdated.count) of \(counted(plan.jobs.count, "training")) are done anew: "
-          + "\(outdated.map(\.name).joined(separator: "; ")). What was trained before stays in \(folder.path)/jobs, and "
-          + "counts again when \(folder.recipe) is as it was"))
-  }
-
-    chosen.teachers = kept.teachers
-  /// Says how transfer sets differ from what the teacher was trained on, which nobody could know before it was.
-  private func tellDifferences(_ teacher: TeacherMaker, _ materials: Materials, _ device: Device) throws {
-    let settings = try configuration.resolvedSettings().map { (name: $0.name ?? "", configuration: $0.configuration) }
-    let found = try configuration.transferSetDifferences(
-      of: settings, teacher: teacher.makeTeacher(), maker: teacher, materials: materials, device: device)
-    for (place, difference) in found {
   /// The recipe with what its teachers compute in decided, whose weights are there now: as before where the run is gone on
   /// with.
   private func chooseTeacherPrecision(
@@ -311,6 +311,29 @@ public final class Experiment: Sendable {
     return configuration.applying(settled)
   }
 
+  /// Says which trainings of an earlier recipe count no longer.
+  private func tellOutdated(_ plan: RunPlan) {
+    let folders = (try? FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/jobs")) ?? []
+    let outdated = plan.jobs(outdatedIn: folders)
+    guard !outdated.isEmpty else { return }
+    let parts = changedParts.withLock { $0 }
+    let why =
+      parts.isEmpty
+      ? "the data or the teacher's weights are not those that the run began with"
+      : "the recipe is not the one that the run began with (\(parts.joined(separator: ", ")) changed)"
+    observer(
+      .notice(
+        "warning: \(why), so \(outdated.count) of \(counted(plan.jobs.count, "training")) are done anew: "
+          + "\(outdated.map(\.name).joined(separator: "; ")). What was trained before stays in \(folder.path)/jobs, and "
+          + "counts again when \(folder.recipe) is as it was"))
+  }
+
+  /// Says how transfer sets differ from what the teacher was trained on, which nobody could know before it was.
+  private func tellDifferences(_ teacher: TeacherMaker, _ materials: Materials, _ device: Device) throws {
+    let settings = try configuration.resolvedSettings().map { (name: $0.name ?? "", configuration: $0.configuration) }
+    let found = try configuration.transferSetDifferences(
+      of: settings, teacher: teacher.makeTeacher(), maker: teacher, materials: materials, device: device)
+    for (place, difference) in found {
       for finding in difference.findings { observer(.notice("warning: \(place)\(finding)")) }
     }
   }

@@ -92,6 +92,10 @@ public struct Labelling: Sendable {
     public var divergences: [Divergence]
     /// How often the likeliest class is the teacher's.
     public var topOneAgreement: Double
+    /// The mean probability of the classes that were kept.
+    public var keptMass: Double
+    /// Of each layer: √(Σ (kept − exact)² / Σ exact²).
+    public var layerErrors: [Double]
     /// What the teacher took for all examples once: what an epoch with the cache saves.
     public var teacherSecondsPerEpoch: Double
     /// Of logits of elsewhere: how often the likeliest class is the label.
@@ -108,14 +112,14 @@ public struct Labelling: Sendable {
           "what is kept is \(Quantity.plain(worst.mean)) nats from what the teacher said at temperature "
             + "\(Quantity.plain(worst.temperature)): keep more classes, or all logits")
       }
-      if let importedAccuracy, importedAccuracy < 0.5 {
-        found.append(
-          "the likeliest class is the label for \(Quantity.percent(importedAccuracy)) of the examples: are rows and classes in "
-            + "the order of the data?")
       for cost in precisionCosts where !cost.fidelity.isFaithful {
         found.append(
           "in \(cost.words) beside float32. That is another teacher: leave teacher.precision out, or set float32")
       }
+      if let importedAccuracy, importedAccuracy < 0.5 {
+        found.append(
+          "the likeliest class is the label for \(Quantity.percent(importedAccuracy)) of the examples: are rows and classes in "
+            + "the order of the data?")
       }
       return found
     }
@@ -123,11 +127,11 @@ public struct Labelling: Sendable {
     init(_ cache: TeacherCache) {
       let (description, fidelity) = (cache.description, cache.fidelity)
       folder = cache.folder
+      precision = cache.key.teacher.precision
       examples = description.shards.exampleCount
       views = description.shards.views
       contents =
         "\(description.contents.logits)"
-      precision = cache.key.teacher.precision
         + description.contents.features.map { ", \($0.path) as \($0.encoding.rawValue)" }.joined()
       shards = description.shards.count
       madeShards = 0
@@ -140,6 +144,8 @@ public struct Labelling: Sendable {
           maximum: measured.maximum)
       }
       topOneAgreement = fidelity.topOneAgreement
+      keptMass = fidelity.meanKeptMass
+      layerErrors = fidelity.features.map(\.relative)
       teacherSecondsPerEpoch = fidelity.teacherSeconds / Double(max(1, description.shards.views))
     }
   }
@@ -172,13 +178,13 @@ public struct Labelling: Sendable {
     let materials = runner.materials
     let teacher: any Teacher
     let key: TeacherCache.Key.Teacher
+    var costs: [Result.PrecisionCost] = []
     var imported: ImportedLogits?
     if let file = options.imported {
       observer(.stage("Checking \(file.path)"))
       let source = ImportedLogits.Source(
         path: file.path, ids: file.ids, array: file.array, areProbabilities: file.areProbabilities)
       let found = try ImportedLogits(
-    var costs: [Result.PrecisionCost] = []
         source, dataset: materials.joined, examples: loader.examples, viewCount: views)
       teacher = ImportedTeacher(found)
       imported = found
@@ -187,23 +193,23 @@ public struct Labelling: Sendable {
         mode: "imported", classCount: materials.train.classCount,
         settings: file.areProbabilities ? ["logits": "logarithms of probabilities"] : [:])
     } else {
+      job = try TrainingJob(trialOf: choosingPrecision(runner, job, in: folder), materials: materials)
       guard let maker = try runner.teacherMaker(job) else {
         throw RunError(
           "the recipe has no teacher whose weights could label: give teacher.weights, or logits of elsewhere with --import"
         )
       }
       teacher = try maker.makeTeacher()
-      job = try TrainingJob(trialOf: choosingPrecision(runner, job, in: folder), materials: materials)
       key = try maker.cacheKey()
+      costs = try maker.fidelities(temperatures: TeacherPrecisionChooser.temperatures(job.configuration.terms)).map {
+        Result.PrecisionCost(member: $0.name, precision: $0.precision, fidelity: $0.fidelity)
+      }
     }
     let start = ContinuousClock.now
     observer(.stage("Labelling \(Quantity.integer(loader.examples.count * views)) inputs into \(folder)"))
     do {
       let done = try TeacherCache.label(
         with: teacher, over: loader, as: key, in: folder,
-      costs = try maker.fidelities(temperatures: TeacherPrecisionChooser.temperatures(job.configuration.terms)).map {
-        Result.PrecisionCost(member: $0.name, precision: $0.precision, fidelity: $0.fidelity)
-      }
         options: try labelOptions(options, job, runner, isImported: imported != nil)
       ) { progress in
         observer(.fraction(progress.fraction))
@@ -212,13 +218,13 @@ public struct Labelling: Sendable {
       var result = Result(try TeacherCache(folder))
       result.madeShards = done.madeShards
       result.seconds = (ContinuousClock.now - start) / .seconds(1)
+      result.precisionCosts = costs
       result.importedAccuracy = imported?.accuracy
       result.unusedRows = imported?.unused
       return result
     } catch is Interrupted {
       throw RunError(
         "interrupted; finished shards stay. The same command goes on with what is left", kind: .interrupted)
-      result.precisionCosts = costs
     }
   }
 
@@ -246,12 +252,6 @@ public struct Labelling: Sendable {
     return Result(cache)
   }
 
-  private func prepare() throws -> (TrainingRunner, TrainingJob) {
-    try configuration.checkSettings()
-    let device = try configuration.availableDevice()
-    if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
-    observer(.stage("Loading \(configuration.data.dataset)"))
-    let materials = try Materials(configuration, observer: observer)
   /// The recipe with what the teacher is computed in decided, for all processes that label into a folder: the first of
   /// them decides.
   private func choosingPrecision(
@@ -281,6 +281,12 @@ public struct Labelling: Sendable {
     return job.configuration.applying(ChosenPrecisions(teachers: all))
   }
 
+  private func prepare() throws -> (TrainingRunner, TrainingJob) {
+    try configuration.checkSettings()
+    let device = try configuration.availableDevice()
+    if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
+    observer(.stage("Loading \(configuration.data.dataset)"))
+    let materials = try Materials(configuration, observer: observer)
     let runner = TrainingRunner(
       materials: materials, teacherTestLogits: nil, device: device, folder: RunFolder(configuration.outputFolder),
       observer: observer, isTrial: true)
