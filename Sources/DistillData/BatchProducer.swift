@@ -15,8 +15,8 @@ final class BatchProducer: @unchecked Sendable {
   private var wanted: Int
   private var ready: [Int: Result<HostBatch, any Error>] = [:]
   private var isStopped = false
-  /// Whether enough were ready, so that the threads rest until half of them are handed out: to wake a thread for each
-  /// batch costs a small model more than to make the batch.
+  /// Whether enough were ready, so that the threads rest until most of them are handed out: to wake a thread for each
+  /// batch costs a small model more than to make the batch. Threads that are slower than the training never rest.
   private var isResting = false
 
   /// - Parameters:
@@ -54,7 +54,7 @@ final class BatchProducer: @unchecked Sendable {
       while ready[wanted] == nil { condition.wait() }
       result = ready.removeValue(forKey: wanted) ?? .failure(DataError("the data loader lost batch \(wanted)"))
       wanted += 1
-      if isResting, claimed <= wanted + ahead / 2 {
+      if isResting, claimed <= wanted + max(1, ahead / 4) {
         isResting = false
         condition.broadcast()
       }

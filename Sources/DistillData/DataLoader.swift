@@ -33,7 +33,7 @@ public final class DataLoader: Sendable {
 
     public init(
       batchSize: Int, shuffle: Bool = false, seed: UInt64 = 0, augmentation: Augmentation = [], views: Int? = nil,
-      normalization: Normalization? = nil, prefetch: Int = 4, workers: Int = 1, hiddenLabels: Set<Int> = [],
+      normalization: Normalization? = nil, prefetch: Int = 8, workers: Int = 1, hiddenLabels: Set<Int> = [],
       device: Device = .cpu, channelsLast: Bool = false
     ) {
       self.batchSize = batchSize

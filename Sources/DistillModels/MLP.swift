@@ -44,6 +44,8 @@ public final class MLP: ZooModel {
   }
 
   public func classify(_ features: Tensor) throws -> Tensor { try output(features) }
+
+  public var outputLayer: (any Layer)? { output }
 }
 
 /// A fully connected layer, ReLU, and dropout if there is to be any.

@@ -81,6 +81,8 @@ public final class TextDecoder: ZooModel, GenerativeLayer {
 
   public func classify(_ features: Tensor) throws -> Tensor { try head(features) }
 
+  public var outputLayer: (any Layer)? { head }
+
   public func makeCache() -> AttentionCache { AttentionCache(layers: blocks.count, capacity: contextLength) }
 
   public func forward(_ tokens: Tensor, cache: AttentionCache) throws -> Tensor {

@@ -34,17 +34,30 @@ public struct Objective {
   public struct Part {
     public var name: String
     public var weight: Double
-    /// The sum of the loss over the examples of this batch that count, detached.
-    public var sum: Tensor
     public var count: Int
-    /// What it adds to the total: weight · sum / the step's count, detached.
-    public var share: Tensor
+    private let givenSum: Tensor
+
+    /// - Parameters:
+    ///   - sum: the sum of the loss over the examples of this batch that count
+    ///   - count: how many these are
+    public init(name: String, weight: Double, sum: Tensor, count: Int) {
+      self.name = name
+      self.weight = weight
+      self.count = count
+      givenSum = sum
+    }
+
+    /// The sum of the loss over the examples of this batch that count, detached.
+    public var sum: Tensor { get throws { try givenSum.detached() } }
   }
 
-  /// What is optimized, and what it is made of: `total` = Σ weight · sum / the step's count.
+  /// What is optimized, and what it is made of.
   public struct Value {
+    /// Σ weight · sum / the step's count.
     public var total: Tensor
     public var parts: [Part]
+    /// What each part adds to the total, `[parts]` in float64, detached.
+    public var shares: Tensor
   }
 
   public let entries: [Entry]
@@ -167,21 +180,22 @@ public struct Objective {
     let counts = counts ?? self.counts([input.batch])
     return try withoutAutocast(on: student.output.device) {
       let byToken = try input.byToken()
-      var total: Tensor?
       var parts: [Part] = []
+      var sums: [Tensor] = []
+      var weights: [Double] = []
       for (entry, count) in zip(entries, counts) where entry.isActive(at: position) {
         let input = try (entry.term.seesTokens ? byToken : input).choosing(entry.teacher)
         let here = entry.term.count(input.batch)
         let weight = entry.weight.value(at: position.progress)
         guard here > 0, weight != 0 else { continue }
         let sum = try entry.term.sum(input)
-        let share = try sum * (weight / Double(count))
-        total = try total.map { try $0 + share } ?? share
-        parts.append(
-          Part(
-            name: entry.term.name, weight: weight, sum: try sum.detached(), count: here, share: try share.detached()))
+        sums.append(sum)
+        weights.append(weight / Double(count))
+        parts.append(Part(name: entry.term.name, weight: weight, sum: sum, count: here))
       }
-      return total.map { Value(total: $0, parts: parts) }
+      guard !parts.isEmpty else { return nil }
+      let (total, shares) = try Tensor.weightedSum(sums, weights: weights)
+      return Value(total: total, parts: parts, shares: shares)
     }
   }
 }

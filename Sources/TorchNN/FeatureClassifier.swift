@@ -14,6 +14,9 @@ public protocol FeatureClassifier: Layer {
   func features(of input: Tensor) throws -> Tensor
   /// Pooling, dropout and the classifier: `[N, C, H, W]` or `[N, D]` → `[N, classes]`.
   func classify(_ features: Tensor) throws -> Tensor
+  /// The layer that is all of `classify`; nil, the default, where that does more. Where it is linear and the classes are
+  /// many, losses can be computed without ever holding all logits.
+  var outputLayer: (any Layer)? { get }
 }
 
 extension FeatureClassifier {

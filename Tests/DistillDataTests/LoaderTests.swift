@@ -209,7 +209,7 @@ private final class WatchedDataset: Dataset {
     #expect(try batches.next() == nil)
   }
 
-  /// The threads rest when enough is ready, and go on when half of it was handed out: not at every batch, since to wake a
+  /// The threads rest when enough is ready, and go on when most of it was handed out: not at every batch, since to wake a
   /// thread costs more than to make a small batch.
   @Test func makesOnlyAFewAhead() throws {
     let dataset = WatchedDataset()

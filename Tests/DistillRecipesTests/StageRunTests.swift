@@ -229,12 +229,14 @@ struct StageRunTests {
     let views = try labellings(
       """
       stages:
-        - {name: a, data: {augmentation: [{shift: 1}], views: 2}}
-        - {name: b, data: {augmentation: [{shift: 1}], views: 3}}
+        - {name: a, data: {augmentation: [{shift: 1}], views: 2}, training: {epochs: 2}}
+        - {name: b, data: {augmentation: [{shift: 1}], views: 3}, training: {epochs: 3}}
         - {name: c, data: {augmentation: [{shift: 1}]}}
         - {name: d}
-        - {name: e, data: {augmentation: [{shift: 1}], views: 2}}
+        - {name: e, data: {augmentation: [{shift: 1}], views: 2}, training: {epochs: 2}}
+        - {name: f, data: {augmentation: [{shift: 1}], views: 4}, training: {epochs: 3}}
       """)
+    // Fewer inputs are shown in f than there would be to label.
     #expect(views.count == 3 && Set(views).count == 3, "\(views)")
     // Terms on layers want the teacher itself, and labels none.
     #expect(try labellings("stages: [{terms: [{hints: {layers: [hidden.0]}}]}, {terms: [hard_labels]}]").isEmpty)

@@ -29,6 +29,9 @@ enum Benchmark {
       name: "resnet-precomputed", summary: "the same with the teacher's logits computed beforehand", options: training,
       measure: Epochs.measure),
     Mode(
+      name: "vocabulary", summary: "soft targets over a large vocabulary, forward and backward",
+      options: ["classes", "tokens", "hidden", "precision"], measure: Vocabulary.measure),
+    Mode(
       name: "products", summary: "the matrix products of an MLP student's step alone", options: ["student", "batch"],
       measure: Products.measure),
     Mode(
@@ -50,6 +53,7 @@ enum Benchmark {
     ("teacher-precision", "the teacher's: float32, bfloat16 or int8"),
     ("classes", "classes of the vocabulary"),
     ("tokens", "tokens of a step"),
+    ("hidden", "the width of the features before the last layer"),
   ]
 
   static var usage: String {

@@ -15,7 +15,10 @@ enum Labelling {
     var seconds: Double
     var secondsPerImage: Double
     var batchSize: Int
+    /// What the teacher was computed in; with `auto` as a run chooses it, by what it says and how fast.
     var precision: String
+    /// What choosing took, which is not in `seconds`; 0 where the precision was given.
+    var secondsToChoose: Double
     /// KL(float32 ‖ this) in nats for some of the images, at temperatures 1 and 4, and the share of them with the same
     /// likeliest class.
     var divergences: [Double]
@@ -31,9 +34,11 @@ enum Labelling {
   static func measure(_ options: Options) throws -> Result {
     try TorchRuntime.setThreadCount(options.threads)
     TorchRuntime.keepFreedMemory()
-    let word = options.word("precision", TeacherPrecision.float32.rawValue)
-    guard let precision = TeacherPrecision(rawValue: word) else {
-      throw UsageError("--precision is one of \(TeacherPrecision.allCases.map(\.rawValue).joined(separator: ", "))")
+    let word = options.word("precision", "auto")
+    let given = TeacherPrecision(rawValue: word)
+    guard given != nil || word == "auto" else {
+      let names = ["auto"] + TeacherPrecision.allCases.map(\.rawValue)
+      throw UsageError("--precision is one of \(names.joined(separator: ", "))")
     }
     let (model, data, normalization) = try teacher(options)
     let batchSize = try options.integer("batch", 64)
@@ -44,7 +49,11 @@ enum Labelling {
       return try DataLoader(dataset: data, examples: Array(examples), options: loading)
     }
     let seen = try loader(0..<min(count, sample)).batch(ids: Array(0..<min(count, sample))).inputs
-    let teacher = try make(model, precision, calibration: seen)
+    var precision = given ?? .float32
+    let choosing = try ContinuousClock().measure {
+      if given == nil { precision = try choice(for: model, seen).precision }
+    }
+    let teacher = try TeacherPrecisionChoice.teacher(model, in: precision, examples: seen)
     // The first batch prepares what the others use.
     _ = try PrecomputedTeacher(computing: teacher, over: loader(0..<min(count, batchSize)))
     let all = try loader(0..<count)
@@ -56,17 +65,17 @@ enum Labelling {
       exact: judged.logits(of: FrozenTeacher(model, folds: false) as any Teacher),
       other: judged.logits(of: teacher as any Teacher), temperatures: [1, 4])
     return Result(
-      images: count, seconds: seconds, secondsPerImage: seconds / Double(count), batchSize: batchSize, precision: word,
+      images: count, seconds: seconds, secondsPerImage: seconds / Double(count), batchSize: batchSize,
+      precision: precision.rawValue, secondsToChoose: given == nil ? Report.seconds(choosing) : 0,
       divergences: fidelity.divergences.map(\.mean), agreement: fidelity.topOneAgreement,
       peakBytes: Report.peakBytes, threads: try TorchRuntime.threadCount,
       versions: ["libtorch": try TorchRuntime.version])
   }
 
-  private static func make(
-    _ model: any Layer, _ precision: TeacherPrecision, calibration: Tensor
-  ) throws -> FrozenTeacher {
-    if let plain = Precision(rawValue: precision.rawValue) { return FrozenTeacher(model, precision: plain) }
-    return try FrozenTeacher(model, wholeNumbersCalibratedOn: calibration)
+  private static func choice(for model: any Layer, _ examples: Tensor) throws -> TeacherPrecisionChoice {
+    try TeacherPrecisionChoice(
+      for: model, on: examples, temperatures: [1, 4],
+      among: try Processor.bfloat16.isEmpty ? [.int8] : [.bfloat16, .int8])
   }
 
   private static func teacher(_ options: Options) throws -> (any Layer, ArrayDataset, Normalization) {

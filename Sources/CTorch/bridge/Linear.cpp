@@ -26,8 +26,8 @@ namespace {
 
 using Bias = std::optional<at::Tensor>;
 
-/// Multiplications from which on our way pays.
-constexpr int64_t worthwhile = 1 << 16;
+/// Multiplications from which on our way pays: below, the kernel for a size costs more than the product.
+constexpr int64_t worthwhile = 1 << 12;
 
 bool is_given(const Bias& bias) { return bias && bias->defined(); }
 
@@ -74,12 +74,23 @@ constexpr int64_t terms_together = 512;
 /// Features that are worked on together.
 constexpr int64_t features_together = 160;
 
-/// The size of blocks when `count` things are shared among the threads, as evenly as multiples of 16 can be.
-int64_t share_of(int64_t count, int64_t largest) {
-  const int64_t threads = at::get_num_threads();
-  const int64_t share = (count + threads - 1) / threads;
-  return std::min(largest, (share + lanes - 1) / lanes * lanes);
-}
+/// Multiplications from which on threads share a product. To begin and to end together costs them several microseconds,
+/// in which one alone computes as many as these.
+constexpr int64_t worth_sharing = 1 << 22;
+
+/// The blocks of a product: how many of `count` things are in each, and how many blocks a thread should have at least.
+struct Blocks {
+  int64_t size, count, grain;
+
+  /// As evenly as multiples of 16 can be, for as many threads as take part.
+  Blocks(int64_t things, int64_t largest, int64_t multiplications) {
+    const int64_t threads = multiplications < worth_sharing ? 1 : at::get_num_threads();
+    const int64_t share = (things + threads - 1) / threads;
+    size = std::min(largest, (share + lanes - 1) / lanes * lanes);
+    count = (things + size - 1) / size;
+    grain = threads == 1 ? count : 1;
+  }
+};
 
 struct Matrix {
   const float* data;
@@ -187,13 +198,13 @@ at::Tensor forward(const at::Tensor& input, const at::Tensor& weight, const Bias
   const float *x_data = x.const_data_ptr<float>(), *w_data = w.const_data_ptr<float>();
   const float* b_data = b.defined() ? b.const_data_ptr<float>() : nullptr;
   float* y = output.data_ptr<float>();
-  const int64_t block = share_of(rows, rows_together);
-  bridge::parallel_for(0, (rows + block - 1) / block, 1, [&](int64_t first, int64_t last) {
+  const Blocks blocks(rows, rows_together, rows * in * out);
+  bridge::parallel_for(0, blocks.count, blocks.grain, [&](int64_t first, int64_t last) {
     float* transposed = scratch(0, in * rows_together);
     float* product = scratch(1, features_together * rows_together);
-    const int64_t end = std::min(rows, last * block);
-    for (int64_t row = first * block, part; row < end; row += part) {
-      part = next_part(end - row, block);
+    const int64_t end = std::min(rows, last * blocks.size);
+    for (int64_t row = first * blocks.size, part; row < end; row += part) {
+      part = next_part(end - row, blocks.size);
       transpose(part, in, x_data + row * in, in, transposed, part);
       for (int64_t feature = 0, features; feature < out; feature += features) {
         features = next_part(out - feature, features_together);
@@ -229,11 +240,11 @@ Gradients backward(const at::Tensor& input, const at::Tensor& weight, const at::
   float* weight_gradient = wants_weight ? found.weight.data_ptr<float>() : nullptr;
   float* bias_gradient = wants_bias ? found.bias.data_ptr<float>() : nullptr;
   // For a block of features: the gradient where the output was not cut, its transpose, and with that Gᵀ x and Σ G.
-  const int64_t block = share_of(out, features_together);
-  bridge::parallel_for(0, (out + block - 1) / block, 1, [&](int64_t first, int64_t last) {
-    float* transposed = scratch(0, block * rows);
+  const Blocks blocks(out, features_together, rows * in * out);
+  bridge::parallel_for(0, blocks.count, blocks.grain, [&](int64_t first, int64_t last) {
+    float* transposed = scratch(0, blocks.size * rows);
     for (int64_t index = first; index < last; index++) {
-      const int64_t feature = index * block, features = std::min(block, out - feature);
+      const int64_t feature = index * blocks.size, features = std::min(blocks.size, out - feature);
       if (cuts) {
         for (int64_t start = feature; start < rows * out; start += out)
           cut_gradient(given_data + start, y + start, g + start, features);
@@ -243,7 +254,7 @@ Gradients backward(const at::Tensor& input, const at::Tensor& weight, const at::
       for (int64_t i = 0; i < features && wants_bias; i++)
         bias_gradient[feature + i] = sum(transposed + i * rows, rows);
       for (int64_t start = 0, part; wants_weight && start < features; start += part) {
-        part = next_part(features - start, block);
+        part = next_part(features - start, blocks.size);
         multiply({transposed + start * rows, rows}, {x_data, in}, weight_gradient + (feature + start) * in, in, part, in,
                  rows);
       }
@@ -253,11 +264,11 @@ Gradients backward(const at::Tensor& input, const at::Tensor& weight, const at::
   if (wants_input) {
     found.input = at::empty_like(input, at::MemoryFormat::Contiguous);
     float* input_gradient = found.input.data_ptr<float>();
-    const int64_t block = share_of(rows, rows_together);
-    bridge::parallel_for(0, (rows + block - 1) / block, 1, [&](int64_t first, int64_t last) {
-      const int64_t end = std::min(rows, last * block);
-      for (int64_t row = first * block, part; row < end; row += part) {
-        part = next_part(end - row, block);
+    const Blocks blocks(rows, rows_together, rows * in * out);
+    bridge::parallel_for(0, blocks.count, blocks.grain, [&](int64_t first, int64_t last) {
+      const int64_t end = std::min(rows, last * blocks.size);
+      for (int64_t row = first * blocks.size, part; row < end; row += part) {
+        part = next_part(end - row, blocks.size);
         multiply({g + row * out, out}, {w_data, in}, input_gradient + row * in, in, part, in, out);
       }
       at::native::cpublas::brgemm_release();

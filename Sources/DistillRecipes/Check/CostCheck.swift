@@ -365,17 +365,17 @@ final class CostCheck {
     }
     // What a teacher says is kept for the whole run.
     var labelled: Set<String> = []
+    var outputs = 0
     for job in plan.jobs {
       guard (try? asksTeacher(job)) == true, (try? models.runner.precomputes(job)) == true,
-        let views = try? viewCount(job), let outputs = try? outputs(job), let key = try? teacherKey(job),
-        labelled.insert("\(outputs), \(key)").inserted
+        let inputs = try? self.outputs(job), let key = try? teacherKey(job),
+        labelled.insert("\(inputs), \(key)").inserted
       else { continue }
-      let members = job.configuration.teacher?.members.count ?? 0
-      total +=
-        ((try? inputCount(job)) ?? 0) * views * materials.train.classCount * (tokens ?? 1) * 4
-        * members
+      let bytes = (try? models.runner.outputBytes(job)) ?? 0
+      // What is more goes into files.
+      if outputs + bytes <= models.runner.teacherOutputs.mostBytesInMemory { outputs += bytes }
     }
-    return total
+    return total + outputs
   }
 
   /// How many tokens an example of a text has; nil where the data is none.

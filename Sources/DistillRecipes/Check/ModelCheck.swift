@@ -18,6 +18,8 @@ final class ModelCheck {
   private var students: [(student: Configuration.Student, summary: ModelSummary)] = []
   /// The teacher's forward passes, per example.
   private(set) var teacherSecondsPerExample: Double?
+  /// What was said of where the teacher's outputs are kept: once for all stages and settings.
+  private var told: Set<String> = []
 
   init(check: PreflightCheck, materials: Materials, device: Device) {
     self.check = check
@@ -274,9 +276,20 @@ final class ModelCheck {
     }
   }
 
+  /// Whether the teacher's outputs are computed once, and where they are kept.
   private func checkPrecomputing(_ recipe: Configuration, _ place: String) {
     guard let job = try? trialJob(recipe) else { return }
-    check.attempt("teacher") { _ = try located(place) { try runner.precomputes(job) } }
+    check.attempt("teacher") {
+      try located(place) {
+        guard try runner.precomputes(job), try runner.makeObjective(job).needsTeacher else { return }
+        let bytes = try runner.outputBytes(job)
+        let kept =
+          bytes <= runner.teacherOutputs.mostBytesInMemory
+          ? "in memory" : "in \(check.folder.labels) while the run lasts"
+        let text = "it is asked once and not in each step: \(Quantity.bytes(bytes)) are kept \(kept)"
+        if told.insert(text).inserted { check.good("teacher", text) }
+      }
+    }
   }
 
   /// Whether the teacher cache is there, is what the recipe asks for, and is near enough to its teacher.

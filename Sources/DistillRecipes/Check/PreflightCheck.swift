@@ -49,6 +49,7 @@ final class PreflightCheck {
     checkData(materials, settings.map { ($0.name ?? "", $0.configuration) })
     if let device {
       checkPrecision(materials, device)
+      checkTeacherPrecision(materials, device)
       settings = attempt("recipe") { try configuration.resolvedSettings() } ?? settings
     }
     // On a machine without the device, everything else can still be looked at.
@@ -120,6 +121,44 @@ final class PreflightCheck {
       warn(
         "precision",
         "this processor has no instructions for bfloat16: it imitates them, slowly. Set training.precision: float32")
+    }
+  }
+
+  /// In what the teacher will teach, and what that changes about what it says. Of one that is still to be trained nothing
+  /// is known; what is wrong with one that is there is told where it is looked at.
+  private func checkTeacherPrecision(_ materials: Materials, _ device: Device) {
+    guard let teacher = configuration.teacher, !teacher.members.isEmpty else { return }
+    observer(.stage("Comparing what the teacher says in cheaper precisions"))
+    let kept = ChosenPrecisions.read(folder).teachers
+    let chooser = TeacherPrecisionChooser(
+      configuration: configuration, materials: materials, device: device, folder: folder)
+    if let (all, new) = try? chooser.choose(kept) {
+      var settled = configuration.chosen ?? ChosenPrecisions()
+      settled.teachers = all
+      configuration = configuration.applying(settled)
+      for choice in all where choice.reason == .measured {
+        let place = new.contains(choice) ? "the run looks again" : "kept in the run folder"
+        good("precision", "\(choice.whose) teaches in \(choice.words); \(place)")
+      }
+    }
+    guard let given = teacher.precision, teacher.cache == nil else { return }
+    guard given != .float32 else { return good("precision", "the teacher teaches in float32, as the recipe says") }
+    guard
+      let maker = try? TeacherMaker(
+        teacher, folder: folder, materials: materials, device: device,
+        channelsLast: configuration.training.channelsLast)
+    else { return good("precision", "the teacher teaches in \(given.rawValue), as the recipe says") }
+    attempt("precision") {
+      let temperatures = TeacherPrecisionChooser.temperatures(configuration.terms)
+      for (name, precision, fidelity) in try maker.fidelities(temperatures: temperatures) {
+        let whose = teacher.isEnsemble ? "the teacher's member '\(name)'" : "the teacher"
+        let text = "\(whose) teaches in \(precision.rawValue), as the recipe says: \(fidelity.words)"
+        if fidelity.isFaithful {
+          good("precision", text)
+        } else {
+          warn("precision", "\(text). That is another teacher: leave teacher.precision out, or set float32")
+        }
+      }
     }
   }
 

@@ -26,7 +26,7 @@ struct ComparisonMaker {
     let materials = first.run.materials
     return ComparisonData(
       title: title, date: Date(), metric: metric, conclusion: words.sentence, caveats: words.caveats,
-      warnings: warnings + incomplete(compared),
+      warnings: warnings + incomplete(compared) + otherPrecisions(),
       data: ComparisonData.DataFigures(
         name: materials.train.name, classNames: materials.test.predictsTokens ? [] : materials.train.classNames,
         trainingExamples: materials.split.train.count, validationExamples: materials.split.validation.count,
@@ -43,6 +43,19 @@ struct ComparisonMaker {
       return
         "'\(pair.arm)' and '\(pair.baseline)' share only \(counted(pair.seeds.count, "seed")): the others do not count "
         + "in their comparison."
+    }
+  }
+
+  /// Where a run chose another precision for the student of one arm than for that of the other.
+  private func otherPrecisions() -> [String] {
+    pairs.compactMap { index, other in
+      let words = [arms[index], arms[other]].map { arm in
+        let training = arm.isAlone ? arm.setting.configuration.alone : arm.setting.configuration.training
+        return Computation(training.precision, channelsLast: training.channelsLast).words
+      }
+      guard words[0] != words[1] else { return nil }
+      return "'\(arms[index].name)' was computed in \(words[0]) and '\(arms[other].name)' in \(words[1]): fix "
+        + "training.precision and training.channels_last, or the difference may be theirs."
     }
   }
 

@@ -14,6 +14,7 @@ extension Configuration.Teacher {
     mean = map.value("mean").flatMap(Configuration.MeanOfStudent.read)
     peers = map.value("peers").map(Configuration.Peer.read) ?? []
     precompute = map.choice("precompute") ?? .auto
+    precision = Self.readPrecision(map, device)
     cache = map.path("cache")
     training = map.value("training")?.map().map {
       Configuration.Training($0, base: base, role: .teacher, device: device)
@@ -26,6 +27,18 @@ extension Configuration.Teacher {
     }
     map.finish()
     checkKind(map)
+  }
+
+  private static let automatic = "auto"
+  private static let precisions: [TeacherPrecision] = [.float32, .bfloat16, .int8]
+
+  private static func readPrecision(_ map: RecipeMap, _ device: String) -> TeacherPrecision? {
+    let name = map.value("precision")?.choice(of: [automatic] + precisions.map(\.rawValue))
+    let precision = name.flatMap(TeacherPrecision.init(rawValue:))
+    if precision == .int8, device != "cpu" {
+      map.reportValue("precision", "int8 is for cpu, and the device is \(device)", hint: "use bfloat16 or float32")
+    }
+    return precision
   }
 
   private static let kinds = ["members", "mean", "peers"]
@@ -48,7 +61,7 @@ extension Configuration.Teacher {
       }
       if kind != "members" {
         members = []
-        for key in ["noise", "precompute", "cache", "specialists"] where map.value(key) != nil {
+        for key in ["noise", "precompute", "precision", "cache", "specialists"] where map.value(key) != nil {
           map.report(
             key, "\(map.path(to: key)) has no effect: what students say is known in their step only",
             hint: "it is for teachers that are there before the training")
@@ -86,6 +99,11 @@ extension Configuration.Teacher {
       for key in others {
         map.reportBoth(
           key, "cache", hint: "a cache holds what a teacher said whose weights are there, or one of elsewhere")
+      }
+      if members.isEmpty, precision != nil {
+        map.report(
+          "precision", "teacher.precision has no effect: what teacher.cache holds was computed before",
+          hint: "leave it out")
       }
       if others.isEmpty, map.value("model") != nil, map.value("weights") == nil {
         map.report("model", "teacher.model has no effect: teacher.cache says all that it would", hint: "leave it out")
@@ -291,12 +309,13 @@ extension Configuration.Peer {
 extension Configuration.Teacher {
   var node: RecipeNode {
     let precomputed = RecipeNode(.scalar(precompute.rawValue, isQuoted: false))
+    let computed = RecipeNode.text(precision?.rawValue ?? Self.automatic)
     if let mean { return .map(["mean": mean.node]) }
     if !peers.isEmpty { return .map(["peers": .list(peers.map(\.node))]) }
     if members.count > 1 || members.first.map({ $0.weight != 1 || $0.name != nil || $0.classes != nil }) ?? false {
       return .map([
         "members": .list(members.map(\.node)), "average": .text(average.rawValue), "weighting": weighting.node,
-        "noise": noise?.node, "precompute": precomputed, "cache": cache.map { .text($0) },
+        "noise": noise?.node, "precompute": precomputed, "precision": computed, "cache": cache.map { .text($0) },
       ])
     }
     return .map([
@@ -305,6 +324,7 @@ extension Configuration.Teacher {
       "stage": members.first?.stage.map { .text($0) },
       "noise": noise?.node,
       "precompute": precomputed,
+      "precision": computed,
       "cache": cache.map { .text($0) },
       "training": training?.nodeOfTeacher,
       "specialists": specialists?.node,

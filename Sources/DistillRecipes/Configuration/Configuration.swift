@@ -221,6 +221,10 @@ extension Configuration {
     public var peers: [Peer]
     /// Whether the outputs are computed once and kept.
     public var precompute: Precompute
+    /// What it is computed in while it teaches; nil: chosen once its weights are there.
+    public var precision: TeacherPrecision?
+    /// What was chosen for its members, by the hash of their weights.
+    var chosenPrecisions: [String: TeacherPrecision] = [:]
     /// A folder with outputs that `distill label` kept, which teach instead of the model.
     public var cache: String?
     /// How the teacher is trained when its weights do not exist; nil: it must exist.

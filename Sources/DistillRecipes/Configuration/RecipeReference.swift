@@ -137,6 +137,10 @@ public enum RecipeReference {
     Key("teacher.peers[].terms", nil, "what it learns, instead of the recipe's terms"),
     Key("teacher.average", "arithmetic", "of an ensemble: arithmetic, geometric or logits"),
     Key("teacher.precompute", "auto", "compute the teacher's outputs once and keep them: auto, true or false"),
+    Key(
+      "teacher.precision", "auto",
+      "what the teacher is computed in while it teaches: float32, bfloat16, int8 (on cpu), or auto: the fastest that says "
+        + "the same"),
     Key("teacher.cache", nil, "a folder of 'distill label': what is kept there teaches, and no model is needed"),
     Key("teacher.training", nil, "how the teacher is made if its weights do not exist; the keys of training"),
     Key("student.model", nil, "architecture and options"),

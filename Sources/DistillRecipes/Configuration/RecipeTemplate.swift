@@ -102,6 +102,7 @@ public enum RecipeTemplate {
         # augmentation: []          # where the teacher's differs from the data's
 
       # precompute: auto            # compute the outputs once and keep them: auto, true or false
+      # precision: auto             # float32, bfloat16, int8 (on cpu), or auto: the fastest that says the same
       # cache: labels/digits        # what 'distill label' kept teaches, instead of a model
 
       # Several teachers that teach as one, instead of model and weights:

@@ -9,6 +9,21 @@ import TorchNN
 /// on with makes it no second time.
 struct ChosenPrecisions: Codable, Sendable, Equatable {
   var choices: [Choice] = []
+  /// In what models compute that teach, whose weights are there.
+  var teachers: [TeacherChoice] = []
+
+  /// A choice by what a model says and how fast.
+  struct TeacherChoice: Codable, Sendable, Equatable {
+    /// Of an ensemble's member, for people; empty where there is one teacher.
+    var name: String
+    /// A hash of its weights.
+    var weights: String
+    /// A hash of the device, the data and the size of the batches.
+    var key: String
+    var multiplyAdds: Int
+    var reason: Reason
+    var choice: TeacherPrecisionChoice
+  }
 
   struct Choice: Codable, Sendable, Equatable {
     /// `student` or `teacher`, for people.
@@ -64,6 +79,56 @@ extension ChosenPrecisions.Choice {
   }
 }
 
+extension ChosenPrecisions.TeacherChoice {
+  /// `the teacher`, or `the teacher's member 'large'`.
+  var whose: String { name.isEmpty ? "the teacher" : "the teacher's member '\(name)'" }
+
+  /// What was chosen, and why: `int8: 3.1 times as fast as float32; KL 0.00008 nats at temperature 1, …`.
+  var words: String {
+    switch reason {
+    case .small:
+      return "as the student: a batch takes \(Quantity.count(multiplyAdds)) multiply-adds, and below "
+        + "\(Quantity.count(PrecisionChooser.Conditions.standard.threshold)) nothing is timed"
+    case .only: return "as the student: this device has nothing cheaper"
+    case .measured: return choice.words
+    }
+  }
+}
+
+extension TeacherPrecisionChoice {
+  var words: String {
+    let exact = trials.first { $0.precision == .float32 }
+    guard precision != .float32, let chosen else {
+      let others = trials.filter { $0.precision != .float32 }
+        .map { "\($0.precision.rawValue): \($0.words(beside: exact))" }
+      return "float32: nothing cheaper is clearly faster and says the same"
+        + (others.isEmpty ? "" : " (\(others.joined(separator: "; ")))")
+    }
+    return "\(precision.rawValue): \(chosen.words(beside: exact))"
+  }
+}
+
+extension TeacherPrecisionChoice.Trial {
+  /// How fast it is, and how near to float32.
+  func words(beside exact: Self?) -> String {
+    if refusal != nil { return "it cannot be computed so" }
+    let ratio = exact.flatMap { $0.seconds > 0 && seconds > 0 ? $0.seconds / seconds : nil }
+    return (ratio.map { "\(Quantity.ratio($0)) as fast as float32, " } ?? "") + (fidelity?.words ?? "exact")
+  }
+}
+
+extension TeacherFidelity {
+  /// Such as `KL 0.00008 nats at temperature 1, 0.00002 at 4, the same likeliest class for 99.6 % of 256 examples`.
+  var words: String {
+    let parts = divergences.enumerated().map { index, divergence in
+      "\(Quantity.plain(divergence.mean))\(index == 0 ? " nats at temperature" : " at") "
+        + Quantity.plain(divergence.temperature)
+    }
+    return "KL \(parts.joined(separator: ", ")), the same likeliest class for "
+      + "\(Quantity.percent(topOneAgreement)) of \(counted(count, "example"))"
+  }
+}
+
 extension Computation {
   var words: String { precision.rawValue + (channelsLast ? " with channels last" : "") }
 }
@@ -73,6 +138,10 @@ extension Configuration {
   func applying(_ chosen: ChosenPrecisions) -> Configuration {
     var result = self
     result.chosen = chosen
+    // One that nothing was measured for answers in the student's precision.
+    for teacher in chosen.teachers where teacher.reason == .measured {
+      result.teacher?.chosenPrecisions[teacher.weights] = teacher.choice.precision
+    }
     result.training.settle(student, device, chosen)
     result.alone.settle(student, device, chosen)
     if let teacher {
@@ -89,12 +158,23 @@ extension Configuration {
 extension Configuration {
   /// What is computed in which precision, once that is settled.
   var precisions: [ReportData.ManifestEntry] {
-    let chosen = chosen?.choices ?? []
-    guard !chosen.isEmpty else {
+    let choices = chosen?.choices ?? []
+    let teaching = teacherPrecisions
+    guard !choices.isEmpty else {
       let given = Computation(training.precision, channelsLast: training.channelsLast)
-      return [ReportData.ManifestEntry("precision", "\(given.words), as the recipe says")]
+      return [ReportData.ManifestEntry("precision", "\(given.words), as the recipe says")] + teaching
     }
-    return chosen.map { ReportData.ManifestEntry("precision of the \($0.role)", $0.words) }
+    return choices.map { ReportData.ManifestEntry("precision of the \($0.role)", $0.words) } + teaching
+  }
+
+  /// In what the teacher teaches, where that is no matter of the student's precision.
+  private var teacherPrecisions: [ReportData.ManifestEntry] {
+    if let given = teacher?.precision {
+      let words = "\(given.rawValue), as the recipe says"
+      return [ReportData.ManifestEntry("precision in which the teacher teaches", words)]
+    }
+    return (chosen?.teachers ?? []).filter { $0.reason == .measured }
+      .map { ReportData.ManifestEntry("precision in which \($0.whose) teaches", $0.words) }
   }
 }
 

@@ -123,7 +123,7 @@ public final class Experiment: Sendable {
     let configuration = try choosePrecision(materials, device)
     if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(configuration, materials, device) }
     if configuration.teacher?.specialists != nil { try trainSpecialists(configuration, materials, device) }
-    return configuration
+    return try chooseTeacherPrecision(configuration, materials, device)
   }
 
   @discardableResult
@@ -150,9 +150,10 @@ public final class Experiment: Sendable {
         teacherTest = try test.logits(of: teacher.makeTeacher()).finiteOutputs(of: teacher.name)
       }
     }
-    let runner = TrainingRunner(
+    var runner = TrainingRunner(
       materials: materials, teacherTestLogits: teacherTest, device: device, folder: folder,
       observer: observer, testTeacher: teacher, sharing: sharing)
+    runner.caches = caches
     let plan = try RunPlan(configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [])
     tellOutdated(plan)
     if let teacher, configuration.teacher?.isToBeTrained ?? false { try tellDifferences(teacher, materials, device) }
@@ -176,6 +177,8 @@ public final class Experiment: Sendable {
     try keepStudent(plan)
     // Written last: where it is, the run is done.
     try AtomicFile.write(try MetricsFile(data).encoded(), to: folder.metrics)
+    // Nobody asks for what the teacher said any more.
+    try? FileManager.default.removeItem(atPath: folder.labels)
     return data
   }
 
@@ -265,21 +268,41 @@ public final class Experiment: Sendable {
         let place = setting.place(ofStage: index, setting: name ?? "")
         if let warning = stage.configuration.plainViewWarning { observer(.notice("warning: \(place)\(warning)")) }
         try located(place) {
-          if stage.configuration.teacher?.cache != nil {
-            let runner = TrainingRunner(
-              materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
-            _ = try runner.cachedTeacher(TrainingJob(trialOf: stage.configuration, materials: materials))
-          }
           for seed in setting.seeds { _ = try materials.examples(stage.configuration.data, seed: seed) }
           for learner in learners {
             try learner.objective().requireFit(
               student: learner.student, teachers: learner.teachers, materials: materials, device: device)
+          }
+          if stage.configuration.teacher?.cache != nil, let own = learners.first {
+            try checkCache(of: stage.configuration, own, materials, device)
           }
         }
       }
     }
     return (materials, device)
   }
+
+  /// Whether the cache of a recipe is whole, is of what the training shows, and has what the terms want.
+  private func checkCache(
+    of recipe: Configuration, _ learner: Learner, _ materials: Materials, _ device: Device
+  ) throws {
+    var runner = TrainingRunner(
+      materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
+    runner.caches = caches
+    let job = try TrainingJob(trialOf: recipe, materials: materials)
+    guard let teacher = try runner.cachedTeacher(job), let cache = try runner.cache(job) else { return }
+    let loader = try runner.makeLoader(job)
+    try learner.objective().requireFit(student: learner.student, cached: teacher, loader: loader)
+    observer(.stage("Checking the teacher cache \(cache.folder)"))
+    do {
+      try cache.verify { done in
+        observer(.fraction(done))
+        return Interruption.isRequested ? .stop : .continue
+      }
+    } catch { throw Self.asInterruption(error) }
+  }
+
+  private let caches = TeacherCaches()
 
   /// Writes down what is to be done. The recipe works from any folder: what it reads is named in full.
   private func begin() throws {
@@ -305,10 +328,31 @@ public final class Experiment: Sendable {
       observer(.notice("precision of the \(choice.role): \(choice.words)"))
     }
     var chosen = all
+    chosen.teachers = kept.teachers
     // What is not asked for now may be later.
     chosen.choices += kept.choices.filter { old in !all.choices.contains { $0.key == old.key } }
     if chosen != kept { try chosen.write(to: folder) }
     return configuration.applying(all)
+  }
+
+  /// The recipe with what its teachers compute in decided, whose weights are there now: as before where the run is gone on
+  /// with.
+  private func chooseTeacherPrecision(
+    _ configuration: Configuration, _ materials: Materials, _ device: Device
+  ) throws -> Configuration {
+    var chosen = ChosenPrecisions.read(folder)
+    let (all, new) = try TeacherPrecisionChooser(
+      configuration: configuration, materials: materials, device: device, folder: folder
+    ).choose(chosen.teachers)
+    let measured = new.filter { $0.reason == .measured }
+    for choice in measured { observer(.notice("precision in which \(choice.whose) teaches: \(choice.words)")) }
+    if !measured.isEmpty {
+      chosen.teachers = measured + chosen.teachers.filter { old in !measured.contains { $0.weights == old.weights } }
+      try chosen.write(to: folder)
+    }
+    var settled = configuration.chosen ?? ChosenPrecisions()
+    settled.teachers = all
+    return configuration.applying(settled)
   }
 
   /// Says which trainings of an earlier recipe count no longer.

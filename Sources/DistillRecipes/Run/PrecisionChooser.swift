@@ -22,6 +22,12 @@ struct PrecisionChooser {
       try PrecisionChoice(among: $0, inputs: $1, makeModel: $2)
     }
 
+    /// The same of a teacher's batches, of which some are looked at whatever the student chooses.
+    var teacherThreshold = 1 << 28
+    var measureTeacher: @Sendable (any Layer, Tensor, [Double], [TeacherPrecision]) throws -> TeacherPrecisionChoice = {
+      try TeacherPrecisionChoice(for: $0, on: $1, temperatures: $2, among: $3)
+    }
+
     static let standard = Conditions()
     @TaskLocal static var current = standard
   }

@@ -1,6 +1,7 @@
 import DistillData
 import Distillation
 import Foundation
+import Synchronization
 import Torch
 import TorchNN
 
@@ -13,7 +14,7 @@ extension TeacherMaker {
       TeacherCache.Key.Member(name: member.name, weights: hash)
     }
     return TeacherCache.Key.Teacher(
-      members: own, precision: precision.rawValue, classCount: materials.train.classCount, settings: cacheSettings)
+      members: own, precision: try precisionWords(), classCount: materials.train.classCount, settings: cacheSettings)
   }
 }
 
@@ -34,8 +35,22 @@ extension TrainingRunner {
     var options = loaderOptions(job)
     options.batchSize = materials.scoringBatch
     options.shuffle = false
+    return try DataLoader(dataset: materials.joined, examples: labelledExamples(job), options: options)
+  }
+
+  /// All examples that any seed may show.
+  func labelledExamples(_ job: TrainingJob) throws -> [Int] {
     let others = try materials.shownParts(job.configuration.data, seed: job.seed).flatMap(\.range)
-    return try DataLoader(dataset: materials.joined, examples: materials.split.train + others, options: options)
+    return (materials.split.train + others).sorted()
+  }
+
+  /// The size of what is kept where the teacher is asked once.
+  func outputBytes(_ job: TrainingJob) throws -> Int {
+    let train = materials.train
+    let members = job.configuration.teacher?.members ?? []
+    let classes = members.map { $0.classes?.count ?? train.classCount }.reduce(0, +)
+    let inputs = try labelledExamples(job).count * (loaderOptions(job).teacherViews ?? 1)
+    return inputs * (train.predictsTokens ? train.elementCount : 1) * classes * 4
   }
 
   /// The teacher whose outputs the recipe's cache holds; nil where it names none.
@@ -67,15 +82,53 @@ extension TrainingRunner {
       throw RunError(
         "teacher.cache: \(folder) holds no teacher cache: make it with distill label RECIPE --output \(folder)")
     }
-    let cache = try TeacherCache(folder)
+    let cache = try caches.cache(folder)
     var wanted = cache.key.teacher
     wanted.classCount = materials.train.classCount
     if let maker = try teacherMaker(job) {
       let own = try maker.cacheKey()
       (wanted.members, wanted.mode) = (own.members, own.mode)
+      if teacher.precision != nil { wanted.precision = own.precision }
     }
     try cache.requireKey(TeacherCache.Key(labelLoader(job), teacher: wanted))
     return cache
+  }
+}
+
+/// The teacher caches of a run, each opened once, so that each of its checksums is computed once.
+final class TeacherCaches: Sendable {
+  private let known = Mutex<[String: TeacherCache]>([:])
+
+  func cache(_ folder: String) throws -> TeacherCache {
+    try known.withLock { known in
+      if let found = known[folder] { return found }
+      let cache = try TeacherCache(folder)
+      known[folder] = cache
+      return cache
+    }
+  }
+}
+
+extension Objective {
+  /// Makes sure that the terms can learn from what was kept, when the training begins and when it ends, before any time is
+  /// spent on it.
+  ///
+  /// - Throws: `DistillationError` that says what was not kept.
+  func requireFit(student: any Layer, cached teacher: PrecomputedTeacher, loader: DataLoader) throws {
+    guard needsTeacher else { return }
+    let batch = try loader.batch(ids: Array(loader.examples.prefix(8)))
+    try student.move(to: loader.options.device)
+    try prepare(student: student, teacher: teacher, batch: batch, seed: 0)
+    try withRandomStream(try RandomStream(seed: 0, name: "check", device: loader.options.device)) {
+      try withoutGradient {
+        let said = try trace(teacher, batch)
+        let answer = try student.trace(batch.inputs, taps: studentTaps)
+        for progress in [0.0, 1] {
+          _ = try evaluate(
+            student: answer, teacher: said, batch: batch, position: TrainingPosition(epoch: 0, progress: progress))
+        }
+      }
+    }
   }
 }
 

@@ -26,6 +26,11 @@ public struct RunFolder: Sendable {
   /// The file of a text that a teacher wrote for the run, by the hash of all that it depends on.
   func text(_ identity: String) -> String { "\(path)/texts/\(identity.prefix(16)).safetensors" }
 
+  /// Where a run keeps what its teachers said, until it is done.
+  var labels: String { "\(path)/labels" }
+  /// The teacher cache of one of them, by the hash of all that it depends on.
+  func labels(_ identity: String) -> String { "\(labels)/\(identity.prefix(16))" }
+
   /// The folder of one training.
   public func job(_ name: String) -> JobFolder { JobFolder(path: "\(path)/jobs/\(name)") }
 
@@ -97,6 +102,12 @@ public struct RunFolder: Sendable {
     where name.hasSuffix(".safetensors") {
       files.append("texts/\(name)")
     }
+    for cache in (try? FileManager.default.contentsOfDirectory(atPath: labels))?.sorted() ?? [] {
+      for name in (try? FileManager.default.contentsOfDirectory(atPath: "\(labels)/\(cache)"))?.sorted() ?? []
+      where name == "cache.json" || name.drop(while: { $0 == "." }).hasPrefix("shard-") {
+        files.append("labels/\(cache)/\(name)")
+      }
+    }
     for name in (try? FileManager.default.contentsOfDirectory(atPath: "\(path)/jobs"))?.sorted() ?? [] {
       files += (job + model.map { "model/\($0)" }).map { "jobs/\(name)/\($0)" }
     }
@@ -143,7 +154,8 @@ public struct RunFolder: Sendable {
     for job in jobs {
       for folder in ["checkpoint", "model", ""] { rmdir("\(path)/jobs/\(job)/\(folder)") }
     }
-    for folder in ["jobs", "teacher", "student"] { rmdir("\(path)/\(folder)") }
+    for cache in (try? FileManager.default.contentsOfDirectory(atPath: labels)) ?? [] { rmdir("\(labels)/\(cache)") }
+    for folder in ["jobs", "labels", "teacher", "student"] { rmdir("\(path)/\(folder)") }
   }
 
   /// Whether something, as a recipe names it, lies in this folder.

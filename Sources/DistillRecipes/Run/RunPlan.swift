@@ -1,4 +1,5 @@
 import DistillData
+import Distillation
 
 /// The trainings that a recipe asks for.
 struct RunPlan: Sendable {
@@ -71,10 +72,15 @@ struct RunPlan: Sendable {
         for (index, (stage, (examples, budget))) in zip(sequence, stages).enumerated() {
           let place = Self.place(of: index, in: configuration, after: done)
           var dependencies = try common(stage.configuration, budget, seed: seed)
-          dependencies += ["distilled", try stage.configuration.identity(of: [.data, .teacher, .terms, .training])]
+          // What the teacher is computed in counts, and not whether the recipe says it or a run chose it.
+          var own = stage.configuration
+          own.teacher?.precision = nil
+          dependencies += ["distilled", try own.identity(of: [.data, .teacher, .terms, .training])]
           dependencies += materials.identities(ofPartsWith: examples.transfer)
           let teacher = stage.configuration.teacher
-          dependencies += try hashes(teacher, isOwn: stage.hasOwnTeacher)
+          let teaching = try hashes(teacher, isOwn: stage.hasOwnTeacher)
+          dependencies += teaching
+          dependencies += teacher?.precisionIdentity(weights: teaching, training: stage.configuration.training) ?? []
           dependencies += try teacher?.cacheHash() ?? []
           dependencies += try (teacher?.peers ?? []).compactMap(\.weights).map { try weights.hash(of: $0) }
           // A stage that is all of a training is that training without stages.
@@ -135,6 +141,15 @@ struct RunPlan: Sendable {
 }
 
 extension Configuration.Teacher {
+  /// What tells trainings apart by what their teacher is computed in: nothing where it is what the student is.
+  fileprivate func precisionIdentity(weights: [String], training: Configuration.Training) -> [String] {
+    // A cache says itself what it is of.
+    guard cache == nil else { return [] }
+    let usual = TeacherPrecision(training.precision)
+    let used = precision.map { [$0] } ?? weights.map { chosenPrecisions[$0] ?? usual }
+    return used.allSatisfy { $0 == usual } ? [] : ["teacher in \(used.map(\.rawValue).joined(separator: ", "))"]
+  }
+
   /// A hash of the weights of each member that has a file.
   fileprivate func weightHashes(known: inout [String: String]) throws -> [String] {
     try members.compactMap(\.weights).map { try known.hash(of: $0) }

@@ -15,6 +15,9 @@ struct TeacherMaker: Sendable {
   let materials: Materials
   private let scores: TeacherScores
   private let candidates: Int
+  /// What the recipe says, or what was chosen for each member by the hash of its weights.
+  private let givenPrecision: TeacherPrecision?
+  private let chosenPrecisions: [String: TeacherPrecision]
   private let specialists: [(record: SpecialistRecord, member: TeacherMember)]
 
   /// - Parameters:
@@ -38,6 +41,8 @@ struct TeacherMaker: Sendable {
     self.channelsLast = channelsLast
     self.materials = materials
     self.scores = scores
+    givenPrecision = teacher.precision
+    chosenPrecisions = teacher.chosenPrecisions
     candidates = teacher.specialists?.candidates ?? 1
     let records = teacher.specialists == nil ? [] : try SpecialistRecord.all(in: folder)
     guard records != nil || !requiresSpecialists else {
@@ -54,11 +59,35 @@ struct TeacherMaker: Sendable {
     }
   }
 
+  /// What a member is computed in.
+  func precision(of member: TeacherMember) throws -> TeacherPrecision {
+    if let givenPrecision { return givenPrecision }
+    guard !chosenPrecisions.isEmpty else { return TeacherPrecision(precision) }
+    return try chosenPrecisions[SHA256.hex(ofFile: member.weights)] ?? TeacherPrecision(precision)
+  }
+
+  /// What all are computed in: one word where it is the same.
+  func precisionWords() throws -> String {
+    let all = try (members + specialistMembers).map { try precision(of: $0).rawValue }
+    return Set(all).count == 1 ? all[0] : all.joined(separator: ", ")
+  }
+
+  /// A member as it teaches, in its precision.
+  private func frozen(_ model: any Layer, of member: TeacherMember) throws -> FrozenTeacher {
+    let own = try precision(of: member)
+    if let plain = Precision(rawValue: own.rawValue) { return FrozenTeacher(model, precision: plain) }
+    let each = try model.summary(inputShape: member.specification.inputShape).multiplyAdds
+    return try TeacherPrecisionChoice.teacher(
+      model, in: own, examples: try materials.teacherSample(device: device, multiplyAdds: each))
+  }
+
   /// A teacher of one's own, for the thread that asks.
   func makeTeacher() throws -> any Teacher {
     var models = TeachingModels(
       members: try members.map {
-        TeachingModels.Member(name: $0.name, model: try makeModel($0), weight: $0.weight, classes: $0.classes)
+        let model = try makeModel($0)
+        return TeachingModels.Member(
+          name: $0.name, model: model, frozen: try frozen(model, of: $0), weight: $0.weight, classes: $0.classes)
       },
       average: average, weighting: weighting.ofExamples, classCount: materials.train.classCount)
     for (index, weight) in try weights().enumerated() { models.members[index].weight = weight }
@@ -71,7 +100,7 @@ struct TeacherMaker: Sendable {
       generalist: teacher,
       specialists: specialists.map { record, member in
         SpecialistTeacher.Specialist(
-          FrozenTeacher(try makeModel(member), precision: precision),
+          try frozen(try makeModel(member), of: member),
           classes: try SpecialistClasses(record.classes, of: classCount), dustbinCorrection: record.dustbinCorrection)
       }, candidates: candidates)
   }
@@ -94,6 +123,9 @@ struct TeacherMaker: Sendable {
     guard members.count > 1 else { return outputs }
     return try outputs.weighing(try weights(), average: average, weighting: weighting.ofExamples)
   }
+
+  /// A text that is the same for teachers that weigh their members alike.
+  func weighingIdentity() throws -> String { "\(try weights()) \(average) \(weighting)" }
 
   /// What else changes what it says.
   var cacheSettings: [String: String] {
@@ -123,7 +155,8 @@ struct TeacherMaker: Sendable {
   /// A text that is the same for teachers whose members say the same. With specialists, what they say together counts.
   func identity() throws -> String {
     let together = specialists.isEmpty ? "" : "\(average) \(specialists.map(\.record.dustbinCorrection)) \(candidates) "
-    return "\(together)\(try hashes()) \(members.map(\.name)) \(members.map(\.classes)) \(precision) \(channelsLast)"
+    return "\(together)\(try hashes()) \(members.map(\.name)) \(members.map(\.classes)) \(precision) "
+      + "\(try precisionWords()) \(channelsLast)"
   }
 
   /// A hash over the file of each member.

@@ -7,6 +7,8 @@ struct TeachingModels {
   struct Member {
     var name: String
     var model: any Layer
+    /// The model as it teaches; nil: frozen when it is asked to.
+    var frozen: FrozenTeacher?
     var weight = 1.0
     /// The class of each of its outputs, nil for an output that is none; nil: all classes, in order.
     var classes: [Int?]?
@@ -38,7 +40,7 @@ struct TeachingModels {
   func makeTeacher(precision: Precision = .float32) throws -> (any Teacher)? {
     let teachers = try members.map { member -> any Teacher in
       // Peers are trained at the same time: they change with every step.
-      let frozen = FrozenTeacher(member.model, precision: precision, folds: !hasNames)
+      let frozen = member.frozen ?? FrozenTeacher(member.model, precision: precision, folds: !hasNames)
       return try member.classes.map { try ClassSubsetTeacher(frozen, outputs: $0, of: classCount) } ?? frozen
     }
     guard teachers.count > 1 || (hasNames && !teachers.isEmpty) else { return teachers.first }

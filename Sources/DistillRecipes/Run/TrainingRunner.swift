@@ -19,7 +19,8 @@ struct TrainingRunner {
   /// Whether trainings are only tried out, so that nothing is to be written for them.
   var isTrial = false
   let texts = WrittenTexts()
-  let teacherOutputs = TeacherOutputs()
+  var teacherOutputs = TeacherOutputs()
+  var caches = TeacherCaches()
   let teacherScores = TeacherScores()
 
   /// As `run`; nil where another process is at the training.
@@ -271,7 +272,8 @@ struct TrainingRunner {
     return options
   }
 
-  /// Whether the teacher's outputs are computed once and looked up afterwards.
+  /// Whether the teacher's outputs are computed once and looked up afterwards. Where the recipe leaves it open they are,
+  /// unless the training asks for fewer than there are to compute.
   ///
   /// - Throws: `RunError` when the recipe wants that of inputs that never come again, or of layers.
   func precomputes(_ job: TrainingJob) throws -> Bool {
@@ -294,8 +296,14 @@ struct TrainingRunner {
       let count = materials.split.train.count * materials.train.elementCount * teacher.members.count
       guard count * materials.train.classCount * 4 <= TeacherOutputs.mostBytes else { return false }
     }
-    return isStatic && !hasLayers && teacher.precompute != .never
+    guard isStatic, !hasLayers, teacher.precompute != .never else { return false }
+    guard teacher.precompute == .auto else { return true }
+    let views = options.teacherViews ?? 1
+    return try inputsShown(job) >= labelledExamples(job).count * views
   }
+
+  /// How many inputs a training shows the teacher, each as often as it does.
+  func inputsShown(_ job: TrainingJob) -> Int { job.budget.steps * min(job.training.batchSize, job.examples.count) }
 
   /// Who makes the teacher of a training; nil where there is none.
   func teacherMaker(_ job: TrainingJob) throws -> TeacherMaker? {
@@ -324,6 +332,7 @@ struct TrainingRunner {
 
   /// What the teacher says, computed once for all trainings.
   private func labelled(by teacher: TeacherMaker, for job: TrainingJob) throws -> any Teacher {
-    try teacherOutputs.teacher(from: teacher, over: labelLoader(job), observer: observer)
+    try teacherOutputs.teacher(
+      from: teacher, over: labelLoader(job), in: folder, shown: inputsShown(job), observer: observer)
   }
 }

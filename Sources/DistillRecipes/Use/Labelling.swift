@@ -66,7 +66,19 @@ public struct Labelling: Sendable {
       public var maximum: Double
     }
 
+    /// What the precision of the teacher, or of a member of it, changes about what it says.
+    public struct PrecisionCost: Codable, Sendable {
+      public var member: String
+      public var precision: TeacherPrecision
+      public var fidelity: TeacherFidelity
+      public var words: String { "\(precision.rawValue): \(fidelity.words)" }
+    }
+
     public var folder: String
+    /// What the teacher was computed in.
+    public var precision: String
+    /// Of each member that was not computed in float32, for some examples; empty where nothing was computed.
+    public var precisionCosts: [PrecisionCost] = []
     public var examples: Int
     public var views: Int
     /// What is kept of each example, in words.
@@ -80,6 +92,10 @@ public struct Labelling: Sendable {
     public var divergences: [Divergence]
     /// How often the likeliest class is the teacher's.
     public var topOneAgreement: Double
+    /// The mean probability of the classes that were kept.
+    public var keptMass: Double
+    /// Of each layer: √(Σ (kept − exact)² / Σ exact²).
+    public var layerErrors: [Double]
     /// What the teacher took for all examples once: what an epoch with the cache saves.
     public var teacherSecondsPerEpoch: Double
     /// Of logits of elsewhere: how often the likeliest class is the label.
@@ -96,6 +112,10 @@ public struct Labelling: Sendable {
           "what is kept is \(Quantity.plain(worst.mean)) nats from what the teacher said at temperature "
             + "\(Quantity.plain(worst.temperature)): keep more classes, or all logits")
       }
+      for cost in precisionCosts where !cost.fidelity.isFaithful {
+        found.append(
+          "in \(cost.words) beside float32. That is another teacher: leave teacher.precision out, or set float32")
+      }
       if let importedAccuracy, importedAccuracy < 0.5 {
         found.append(
           "the likeliest class is the label for \(Quantity.percent(importedAccuracy)) of the examples: are rows and classes in "
@@ -107,6 +127,7 @@ public struct Labelling: Sendable {
     init(_ cache: TeacherCache) {
       let (description, fidelity) = (cache.description, cache.fidelity)
       folder = cache.folder
+      precision = cache.key.teacher.precision
       examples = description.shards.exampleCount
       views = description.shards.views
       contents =
@@ -123,6 +144,8 @@ public struct Labelling: Sendable {
           maximum: measured.maximum)
       }
       topOneAgreement = fidelity.topOneAgreement
+      keptMass = fidelity.meanKeptMass
+      layerErrors = fidelity.features.map(\.relative)
       teacherSecondsPerEpoch = fidelity.teacherSeconds / Double(max(1, description.shards.views))
     }
   }
@@ -145,7 +168,7 @@ public struct Labelling: Sendable {
   /// - Throws: `RunError`, `TeacherCacheError` that say what does not fit; `RunError` with `.interrupted` when somebody
   ///   asked to stop: finished shards stay.
   public func make(in folder: String, _ options: Options) throws -> Result {
-    let (runner, job) = try prepare()
+    var (runner, job) = try prepare()
     let loader = try runner.labelLoader(job)
     guard let views = loader.teacherViews, !loader.options.augmentation.steps.contains(where: \.isMixing) else {
       throw RunError(
@@ -155,6 +178,7 @@ public struct Labelling: Sendable {
     let materials = runner.materials
     let teacher: any Teacher
     let key: TeacherCache.Key.Teacher
+    var costs: [Result.PrecisionCost] = []
     var imported: ImportedLogits?
     if let file = options.imported {
       observer(.stage("Checking \(file.path)"))
@@ -169,6 +193,7 @@ public struct Labelling: Sendable {
         mode: "imported", classCount: materials.train.classCount,
         settings: file.areProbabilities ? ["logits": "logarithms of probabilities"] : [:])
     } else {
+      job = try TrainingJob(trialOf: choosingPrecision(runner, job, in: folder), materials: materials)
       guard let maker = try runner.teacherMaker(job) else {
         throw RunError(
           "the recipe has no teacher whose weights could label: give teacher.weights, or logits of elsewhere with --import"
@@ -176,6 +201,9 @@ public struct Labelling: Sendable {
       }
       teacher = try maker.makeTeacher()
       key = try maker.cacheKey()
+      costs = try maker.fidelities(temperatures: TeacherPrecisionChooser.temperatures(job.configuration.terms)).map {
+        Result.PrecisionCost(member: $0.name, precision: $0.precision, fidelity: $0.fidelity)
+      }
     }
     let start = ContinuousClock.now
     observer(.stage("Labelling \(Quantity.integer(loader.examples.count * views)) inputs into \(folder)"))
@@ -190,6 +218,7 @@ public struct Labelling: Sendable {
       var result = Result(try TeacherCache(folder))
       result.madeShards = done.madeShards
       result.seconds = (ContinuousClock.now - start) / .seconds(1)
+      result.precisionCosts = costs
       result.importedAccuracy = imported?.accuracy
       result.unusedRows = imported?.unused
       return result
@@ -221,6 +250,35 @@ public struct Labelling: Sendable {
       return Interruption.isRequested ? .stop : .continue
     }
     return Result(cache)
+  }
+
+  /// The recipe with what the teacher is computed in decided, for all processes that label into a folder: the first of
+  /// them decides.
+  private func choosingPrecision(
+    _ runner: TrainingRunner, _ job: TrainingJob, in folder: String
+  ) throws -> Configuration {
+    let path = FilePath.joined(folder, ".precision.json")
+    let chooser = TeacherPrecisionChooser(
+      configuration: job.configuration, materials: runner.materials, device: runner.device, folder: runner.folder,
+      isLabelling: true)
+    func choose() throws -> (all: [ChosenPrecisions.TeacherChoice], new: [ChosenPrecisions.TeacherChoice]) {
+      let kept: ChosenPrecisions? = try FileManager.default.contents(atPath: path).flatMap { try ResultJSON.decode($0) }
+      return try chooser.choose(kept?.teachers ?? [])
+    }
+    var (all, new) = try choose()
+    if new.contains(where: { $0.reason == .measured }), !FileManager.default.fileExists(atPath: path) {
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      let own = "\(path).\(ProcessInfo.processInfo.processIdentifier)"
+      try AtomicFile.write(try ResultJSON.pretty(ChosenPrecisions(teachers: all)), to: own)
+      defer { try? FileManager.default.removeItem(atPath: own) }
+      // Whole, and only where there is none: another process may have been quicker.
+      try? FileManager.default.linkItem(atPath: own, toPath: path)
+      (all, _) = try choose()
+    }
+    for choice in all where choice.reason == .measured && !new.isEmpty {
+      observer(.notice("precision in which \(choice.whose) teaches: \(choice.words)"))
+    }
+    return job.configuration.applying(ChosenPrecisions(teachers: all))
   }
 
   private func prepare() throws -> (TrainingRunner, TrainingJob) {

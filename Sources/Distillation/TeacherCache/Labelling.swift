@@ -66,7 +66,8 @@ extension TeacherCache {
       of: request.trace(teacher, first), logits: options.logits, features: options.features,
       temperatures: options.temperatures)
     let writer = try TeacherCacheWriter(
-      folder, key: key, contents: contents, examples: loader.examples, rowsPerShard: options.rowsPerShard)
+      folder, key: key, contents: contents, examples: loader.examples, rowsPerShard: options.rowsPerShard,
+      batchSize: loader.options.batchSize)
     let plan = writer.description.shards
     var state = LabelProgress(plan)
     while true {

@@ -18,9 +18,8 @@ public struct TeacherCacheError: Error, CustomStringConvertible, Sendable, Equat
   }
 
   public var description: String {
-    let what =
-      problems.count == 1 ? " \(problems[0])" : problems.map { "\n  - \($0)" }.joined() + "\n "
-    return "the teacher cache \(folder):\(what); \(remedy)"
+    guard problems.count > 1 else { return "the teacher cache \(folder): \(problems.first ?? ""); \(remedy)" }
+    return "the teacher cache \(folder):\(problems.map { "\n  - \($0)" }.joined())\n\(remedy)"
   }
 }
 

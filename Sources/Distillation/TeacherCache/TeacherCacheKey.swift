@@ -100,6 +100,8 @@ extension TeacherCache {
         inputs: try loader.teacherInputs, views: views, teacher: teacher)
     }
 
+    private static func words(_ views: Int) -> String { views == 1 ? "1 view" : "\(views) views" }
+
     /// A sentence for each thing in which this key is not `other`; none where they are the same.
     public func differences(from other: Key) -> [String] {
       var sentences = obstacles(to: other)
@@ -110,7 +112,7 @@ extension TeacherCache {
           sentences.append("it is of other examples of the same data, as many")
         }
       }
-      if views > other.views { sentences.append("it has \(views) views of each example, not \(other.views)") }
+      if views > other.views { sentences.append("it has \(Self.words(views)) of each example, not \(other.views)") }
       return sentences
     }
 
@@ -123,7 +125,7 @@ extension TeacherCache {
         sentences.append("it was made on other data: \(data.words), not \(wanted.data.words)")
       }
       sentences += inputs.differences(from: wanted.inputs)
-      if views < wanted.views { sentences.append("it has \(views) views of each example, not \(wanted.views)") }
+      if views < wanted.views { sentences.append("it has \(Self.words(views)) of each example, not \(wanted.views)") }
       return sentences + teacher.differences(from: wanted.teacher)
     }
   }

@@ -21,11 +21,13 @@ public final class TeacherCacheWriter {
   ///
   /// - Parameters:
   ///   - examples: the numbers of the examples of the key, in any order
-  ///   - rowsPerShard: nil: so many that a shard has about 64 MiB; a cache that is there keeps its own number
+  ///   - rowsPerShard: nil: so many that a shard has about 64 MiB
+  ///   - batchSize: of which a shard has whole ones, where nobody says its rows and they fit
   /// - Throws: `TeacherCacheError` that says what differs when another cache is there, or something else;
   ///   `DistillationError` when key, contents and examples do not fit together; `FileError`.
   public init(
-    _ folder: String, key: TeacherCache.Key, contents: TeacherCache.Contents, examples: [Int], rowsPerShard: Int? = nil
+    _ folder: String, key: TeacherCache.Key, contents: TeacherCache.Contents, examples: [Int], rowsPerShard: Int? = nil,
+    batchSize: Int = 1
   ) throws {
     let ids = examples.ascendingSet
     guard let first = ids.first, let last = ids.last, first >= 0 else {
@@ -41,7 +43,8 @@ public final class TeacherCacheWriter {
       throw DistillationError("a shard has at least one row, and an example at least one view")
     }
     let codec = OutputCodec(contents)
-    let fitting = max(1, min(1 << 20, Self.shardByteCount / codec.rowByteCount))
+    var fitting = max(1, min(1 << 20, Self.shardByteCount / codec.rowByteCount))
+    if batchSize > 1, fitting > batchSize { fitting -= fitting % batchSize }
     let wanted = TeacherCache.Description(
       key: key, contents: contents,
       shards: TeacherCache.ShardPlan(

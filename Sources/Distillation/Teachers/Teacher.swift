@@ -12,6 +12,10 @@ public protocol Teacher: AnyObject {
   /// The same, with taps into single members too, by their number. Only a teacher with members has any.
   func trace(_ batch: Batch, taps: [Tap], memberTaps: [Int: [Tap]]) throws -> TeacherTrace
 
+  /// What the teacher says of a batch, before its last layer is computed, for losses that never hold all logits; nil, the
+  /// default, for a teacher that gives logits.
+  func linearOutput(_ batch: Batch) throws -> LinearOutput?
+
   /// The names of its members, among which a term can choose; empty for one that has none.
   var memberNames: [String] { get }
 
@@ -38,6 +42,8 @@ extension Teacher {
     guard memberTaps.isEmpty else { throw DistillationError("the teacher has no members to tap") }
     return try trace(batch, taps: taps)
   }
+
+  public func linearOutput(_ batch: Batch) throws -> LinearOutput? { nil }
 
   public var memberNames: [String] { [] }
 

@@ -44,6 +44,11 @@ public struct TeacherFidelity: Codable, Sendable, Equatable {
     topOneAgreement = Double(zip(winners[0], winners[1]).count { $0 == $1 }) / Double(count)
   }
 
+  /// Whether it says the same: see `TeacherPrecisionChoice`.
+  public var isFaithful: Bool {
+    worstMean <= TeacherPrecisionChoice.mostDivergence && topOneAgreement >= TeacherPrecisionChoice.leastAgreement
+  }
+
   /// The largest mean over the temperatures.
   public var worstMean: Double { divergences.map(\.mean).max() ?? .infinity }
 }

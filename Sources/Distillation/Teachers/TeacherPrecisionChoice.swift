@@ -22,11 +22,7 @@ public struct TeacherPrecisionChoice: Codable, Sendable, Equatable {
     public var refusal: String?
 
     /// Whether it says the same as in float32.
-    public var isFaithful: Bool {
-      if precision == .float32 { return true }
-      guard let fidelity else { return false }
-      return fidelity.worstMean <= mostDivergence && fidelity.topOneAgreement >= leastAgreement
-    }
+    public var isFaithful: Bool { precision == .float32 || fidelity?.isFaithful ?? false }
   }
 
   public var precision: TeacherPrecision
@@ -36,6 +32,9 @@ public struct TeacherPrecisionChoice: Codable, Sendable, Equatable {
   public static let mostDivergence = 1e-3
   public static let leastAgreement = 0.99
   public static let margin = 1.15
+
+  /// Fewer are no reason to choose by.
+  public static let fewestExamples = 16
 
   static let rounds = 5
 
@@ -54,27 +53,20 @@ public struct TeacherPrecisionChoice: Codable, Sendable, Equatable {
     among precisions: [TeacherPrecision] = [.bfloat16, .int8], batchSize: Int = 64
   ) throws {
     let count = try examples.size(0)
-    guard count >= 16 else {
+    guard count >= Self.fewestExamples else {
       throw DistillationError("\(count) examples are too few to choose a teacher's precision by")
     }
-    let batches = try stride(from: 0, to: count, by: batchSize).map {
-      try examples.sliced(0, from: $0, to: min(count, $0 + batchSize))
-    }
-    func logits(_ teacher: FrozenTeacher) throws -> Tensor {
-      try Tensor.concatenated(try batches.map { try teacher.trace($0).output.to(.float32) })
-    }
-    let exact = try logits(FrozenTeacher(model, folds: false))
+    let batches = try Self.batches(examples, batchSize)
+    let exact = try Self.logits(FrozenTeacher(model, folds: false), batches)
     var racers: [(trial: Trial, teacher: FrozenTeacher)] = []
     var refused: [Trial] = []
     for precision in [.float32] + precisions.filter({ $0 != .float32 }) {
       do {
-        let teacher = try Self.teacher(model, precision, examples)
+        let teacher = try Self.teacher(model, in: precision, examples: examples)
         var trial = Trial(precision: precision, seconds: 0)
         if precision != .float32 {
-          let half = precision == .int8 ? count / 2 : 0
-          func judged(_ tensor: Tensor) throws -> Tensor { try tensor.sliced(0, from: half, to: count) }
-          trial.fidelity = try TeacherFidelity(
-            exact: judged(exact), other: judged(logits(teacher)), temperatures: temperatures)
+          trial.fidelity = try Self.fidelity(
+            of: Self.logits(teacher, batches), exact, in: precision, temperatures: temperatures)
         }
         if trial.isFaithful { racers.append((trial, teacher)) } else { refused.append(trial) }
       } catch let error where precision != .float32 {
@@ -102,6 +94,12 @@ public struct TeacherPrecisionChoice: Codable, Sendable, Equatable {
     self.init(trials: racers.map(\.trial) + refused)
   }
 
+  /// What is chosen without measuring.
+  public init(_ precision: TeacherPrecision) {
+    self.precision = precision
+    trials = []
+  }
+
   /// Chooses by what was seen.
   init(trials: [Trial]) {
     self.trials = trials
@@ -116,8 +114,49 @@ public struct TeacherPrecisionChoice: Codable, Sendable, Equatable {
   /// What was seen of the precision that was chosen.
   public var chosen: Trial? { trials.first { $0.precision == precision } }
 
-  /// A teacher in a precision; int8 is calibrated on the first half of the examples.
-  static func teacher(_ model: any Layer, _ precision: TeacherPrecision, _ examples: Tensor) throws -> FrozenTeacher {
+  private static func batches(_ examples: Tensor, _ size: Int) throws -> [Tensor] {
+    let count = try examples.size(0)
+    return try stride(from: 0, to: count, by: size).map {
+      try examples.sliced(0, from: $0, to: min(count, $0 + size))
+    }
+  }
+
+  private static func logits(_ teacher: FrozenTeacher, _ batches: [Tensor]) throws -> Tensor {
+    try Tensor.concatenated(try batches.map { try teacher.trace($0).output.to(.float32) })
+  }
+
+  /// int8 is judged by the half of the examples that it was not calibrated on.
+  private static func fidelity(
+    of logits: Tensor, _ exact: Tensor, in precision: TeacherPrecision, temperatures: [Double]
+  ) throws -> TeacherFidelity {
+    let count = try exact.size(0)
+    let half = precision == .int8 ? count / 2 : 0
+    return try TeacherFidelity(
+      exact: exact.sliced(0, from: half, to: count), other: logits.sliced(0, from: half, to: count),
+      temperatures: temperatures)
+  }
+
+  /// How near a teacher in a precision is to the model in float32, without a look at the time.
+  ///
+  /// - Parameters: as those of the choice
+  /// - Throws: `DistillationError` when it cannot be computed so, or there is one example only.
+  public static func fidelity(
+    of model: any Layer, in precision: TeacherPrecision, examples: Tensor, temperatures: [Double]
+  ) throws -> TeacherFidelity {
+    let batches = try batches(examples, 64)
+    let exact = try logits(FrozenTeacher(model, folds: false), batches)
+    return try fidelity(
+      of: logits(teacher(model, in: precision, examples: examples), batches), exact, in: precision,
+      temperatures: temperatures)
+  }
+
+  /// A teacher in a precision, as it was judged: int8 is calibrated on the first half of the examples.
+  ///
+  /// - Parameter examples: those of the choice
+  /// - Throws: `DistillationError` when it cannot be computed so.
+  public static func teacher(
+    _ model: any Layer, in precision: TeacherPrecision, examples: Tensor
+  ) throws -> FrozenTeacher {
     switch precision {
     case .float32: return FrozenTeacher(model)
     case .bfloat16: return FrozenTeacher(model, precision: .bfloat16)

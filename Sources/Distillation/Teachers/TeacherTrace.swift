@@ -145,6 +145,11 @@ public struct TeacherTrace {
     }
   }
 
+  /// The logits of a teacher that is one model which knows all classes, and whose logits were all kept; nil otherwise.
+  public var plainLogits: Tensor? {
+    memberLogits.count == 1 && memberClasses[0] == nil && memberKept[0] == nil ? memberLogits[0] : nil
+  }
+
   /// One logit per class, `[N, C]`, in float32: what logit matching compares with.
   ///
   /// For the arithmetic mean the logarithm of the mean probability; for the geometric mean the weighted mean of the log

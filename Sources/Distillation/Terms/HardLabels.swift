@@ -31,6 +31,10 @@ public final class HardLabels: Term {
 
   public func count(_ batch: Batch) -> Int { batch.labelledCount }
 
+  public func linearTerm(_ batch: Batch, progress: Double) -> LinearTerm? {
+    labelSmoothing == 0 && batch.secondLabels == nil ? .hardLabels : nil
+  }
+
   public func sum(_ input: TermInput) throws -> Tensor {
     let logits = input.student.output
     let batch = input.batch

@@ -65,6 +65,11 @@ public final class SoftTargets: Term {
     self.labelCorrection = labelCorrection.flatMap { $0.share > 0 ? $0 : nil }
   }
 
+  public func linearTerm(_ batch: Batch, progress: Double) -> LinearTerm? {
+    guard !standardize, labelCorrection == nil, divergence == .forward || divergence == .reverse else { return nil }
+    return .softTargets(temperature: temperature.value(at: progress), isReverse: divergence == .reverse)
+  }
+
   public func sum(_ input: TermInput) throws -> Tensor {
     let temperature = temperature.value(at: input.progress)
     var teacher = try input.requireTeacher(for: name)
@@ -72,6 +77,9 @@ public final class SoftTargets: Term {
     if standardize {
       teacher = try teacher.mappingLogits(standardizedLogits)
       logits = try standardizedLogits(logits)
+    }
+    if divergence == .forward, labelCorrection == nil, let plain = teacher.plainLogits {
+      return try softTargetLoss(studentLogits: logits, teacherLogits: plain, temperature: temperature).sum
     }
     var targets = try teacher.logSoftTargets(temperature: temperature)
     if let labelCorrection {

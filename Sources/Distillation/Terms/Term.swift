@@ -30,6 +30,8 @@ public protocol Term: AnyObject {
   func count(_ batch: Batch) -> Int
   /// The sum of the loss over them, a scalar in float32.
   func sum(_ input: TermInput) throws -> Tensor
+  /// What it is on a batch where logits are never held as a whole; nil, the default, where it needs them.
+  func linearTerm(_ batch: Batch, progress: Double) -> LinearTerm?
 }
 
 extension Term {
@@ -41,6 +43,7 @@ extension Term {
   public var adapter: (any Module)? { nil }
   public func prepare(_ first: TermInput) throws {}
   public func count(_ batch: Batch) -> Int { batch.ids.count }
+  public func linearTerm(_ batch: Batch, progress: Double) -> LinearTerm? { nil }
 
   /// Whether it looks at outputs alone. In a batch of sequences each token that counts is an example for it.
   var seesTokens: Bool { studentTaps.isEmpty && teacherTaps.isEmpty }

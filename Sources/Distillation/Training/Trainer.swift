@@ -18,6 +18,8 @@ public final class Trainer {
     /// Batches whose gradients make one step.
     public var accumulation = 1
     public var precision = Precision.float32
+    /// Whether the loss of many classes is computed without holding all logits.
+    public var chunkedOutputs = ChunkedOutputs.automatic
     /// The parts of the student that are trained.
     public var parts = TrainedParts.all
     /// The norm to which the gradient is clipped; nil: not at all.
@@ -164,6 +166,10 @@ public final class Trainer {
     let step = beginStep(batches)
     for batch in batches {
       let batch = try objective.withCopies(batch, at: step.position)
+      if let value = try valueByChunks(batch, step) {
+        try learn(value, batch)
+        continue
+      }
       let teacherTrace = try objective.trace(teacher, batch)
       let studentTrace = try forward(batch, taps: objective.studentTaps)
       try learn(from: teacherTrace, studentTrace, batch, step)
@@ -199,6 +205,29 @@ public final class Trainer {
       let value = try objective.evaluate(
         student: studentTrace, teacher: teacherTrace, batch: batch, position: step.position, counts: step.counts)
     else { return }
+    try learn(value, batch)
+  }
+
+  /// The objective on a batch whose logits, of student and teacher, are never held as a whole; nil where they are not
+  /// large, or a term needs them.
+  private func valueByChunks(_ batch: Batch, _ step: Step) throws -> Objective.Value? {
+    guard let classes = outputClasses,
+      let chunked = LinearObjective(objective, batch: batch, position: step.position, counts: step.counts),
+      options.chunkedOutputs.includes(rows: chunked.rowCount, classes: classes)
+    else { return nil }
+    let source = try chunked.source(teacher, batch)
+    let output = try withRandomStream(dropout) { try options.precision.linearOutput(of: student, batch.inputs) }
+    return try output.map { try chunked.evaluate(student: $0, teacher: source) }
+  }
+
+  /// The classes of a student whose outputs can be computed in chunks; nil for another one.
+  private var outputClasses: Int? {
+    guard options.precision != .float16, options.chunkedOutputs != .never else { return nil }
+    return (student as? any FeatureClassifier)?.outputWeight?.shape[0]
+  }
+
+  /// Adds the gradient of a value of the objective.
+  private func learn(_ value: Objective.Value, _ batch: Batch) throws {
     guard options.parts == .all || value.total.requiresGradient else {
       throw DistillationError(
         "nothing of the student that is trained has an influence on \(value.parts.map(\.name).joined(separator: " and ")): "

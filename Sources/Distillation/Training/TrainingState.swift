@@ -31,17 +31,28 @@ struct TrainingState {
   var isEarlyStopped = false
   var lossScale = LossScale()
   var running: [RunningLoss] = []
+  /// The sums of `running` in one tensor, of which each of them is an element: as long as every step has the same terms,
+  /// they are added to at once.
+  private var runningSums: Tensor?
   /// The step at which the present round began.
   var roundStart = 0
 
   mutating func note(_ value: Objective.Value, exampleCount: Int) throws {
     examples += exampleCount
     try withoutGradient {
-      for part in value.parts {
-        if let index = running.firstIndex(where: { $0.name == part.name }) {
-          try running[index].sum.add(part.share)
+      let names = value.parts.map(\.name)
+      if let runningSums, running.elementsEqual(names, by: { $0.name == $1 }) {
+        return try runningSums.add(value.shares)
+      }
+      let isFirst = running.isEmpty && Set(names).count == names.count
+      let sums = try isFirst ? value.shares.to(.float64).copied() : value.shares
+      runningSums = isFirst ? sums : nil
+      for (index, name) in names.enumerated() {
+        let share = try sums.selected(0, index)
+        if let known = running.firstIndex(where: { $0.name == name }) {
+          try running[known].sum.add(share)
         } else {
-          running.append(RunningLoss(name: part.name, sum: try part.share.to(.float64).copied()))
+          running.append(RunningLoss(name: name, sum: isFirst ? share : try share.to(.float64).copied()))
         }
       }
     }
@@ -57,6 +68,7 @@ struct TrainingState {
   mutating func takeRoundLosses() throws -> (total: Double, parts: [String: Double]) {
     let losses = try roundLosses()
     running = []
+    runningSums = nil
     roundStart = step
     return losses
   }

@@ -26,7 +26,8 @@ public func crossEntropy(
   }
   let labels = try labels.to(.int64)
   let sum = try logits.asLoss {
-    try $0.crossEntropySum(labels: labels, labelSmoothing: labelSmoothing, ignoredLabel: missingLabel)
+    if labelSmoothing == 0, $0.hasFusedLosses { return try $0.hardLabelSum(labels: labels) }
+    return try $0.crossEntropySum(labels: labels, labelSmoothing: labelSmoothing, ignoredLabel: missingLabel)
   }
   return LossSum(sum: sum, count: try labelledCount ?? countLabelled(labels))
 }

@@ -32,6 +32,10 @@ extension Tensor {
   /// In float32; float64 stays.
   package func precise() throws -> Tensor { dtype == .float64 ? self : try to(.float32) }
 
+  /// Whether there are losses that are computed with their gradients in one pass: on the processor, in float32, which
+  /// smaller types become.
+  package var hasFusedLosses: Bool { dtype != .float64 && device.kind == .cpu }
+
   /// How many rows along the last dimension there are.
   package var rowCount: Int {
     let shape = shape

@@ -17,6 +17,13 @@ import Torch
 /// Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network. 2015, section 2.
 public func softTargetLoss(studentLogits: Tensor, teacherLogits: Tensor, temperature: Double) throws -> LossSum {
   try requireSameShape("softTargetLoss", studentLogits, teacherLogits, "logits of student and teacher")
+  try requireTemperature(temperature)
+  if studentLogits.hasFusedLosses, teacherLogits.hasFusedLosses {
+    let sum = try studentLogits.asLoss {
+      try $0.softTargetSum(teacher: teacherLogits.precise(), temperature: temperature)
+    }
+    return LossSum(sum: sum, count: studentLogits.rowCount)
+  }
   return try softTargetLoss(
     studentLogits: studentLogits, logSoftTargets: try logSoftTargets(teacherLogits, temperature: temperature),
     temperature: temperature)

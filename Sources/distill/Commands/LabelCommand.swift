@@ -40,7 +40,8 @@ struct LabelCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Of top-k and sampled: how many.", valueName: "number"))
   var count: Int?
 
-  @Option(help: "In what they are kept: float32, float16 or bfloat16; without it float32, so that nothing is lost.")
+  @Option(
+    help: "In what they are kept: float32, float16 or bfloat16; without it float32 for all logits, float16 for others.")
   var type: Labelling.NumberType?
 
   @Option(
@@ -118,6 +119,11 @@ struct LabelCommand: ParsableCommand {
     var table = TextTable([.init("cache"), .init(Terminal.plain(result.folder))])
     table.add(["examples", "\(Quantity.integer(result.examples))\(views)"])
     table.add(["kept of each", result.contents])
+    if result.precisionCosts.isEmpty { table.add(["computed in", result.precision]) }
+    for cost in result.precisionCosts {
+      let whose = result.precisionCosts.count > 1 ? ", \(Terminal.plain(cost.member))" : ""
+      table.add(["computed in\(whose)", cost.words])
+    }
     let others = result.shards - result.madeShards
     let made = checked != nil || others == 0 ? "" : ", \(others) of them made before or by others"
     table.add(["shards", "\(Quantity.integer(result.shards))\(made)"])
@@ -128,9 +134,14 @@ struct LabelCommand: ParsableCommand {
         "\(Quantity.plain(divergence.mean)), at most \(Quantity.plain(divergence.maximum))",
       ])
     }
-    table.add(["same likeliest class", Quantity.percent(result.topOneAgreement)])
+    // Drawn classes are no distribution: what is learnt from them is right on average.
+    if !result.divergences.isEmpty { table.add(["same likeliest class", Quantity.percent(result.topOneAgreement)]) }
+    if result.keptMass < 0.9999 { table.add(["probability of what is kept", Quantity.percent(result.keptMass)]) }
+    if let worst = result.layerErrors.max() { table.add(["layers are off by", Quantity.percent(worst)]) }
     if let accuracy = result.importedAccuracy { table.add(["right about the labels", Quantity.percent(accuracy)]) }
-    table.add(["an epoch with it saves", "\(Quantity.seconds(result.teacherSecondsPerEpoch)) of the teacher"])
+    if result.importedAccuracy == nil {
+      table.add(["an epoch with it saves", "\(Quantity.seconds(result.teacherSecondsPerEpoch)) of the teacher"])
+    }
     terminal.write(table.text(for: terminal))
     if checked != nil {
       terminal.line("All checksums are right.")

@@ -159,7 +159,7 @@ import TorchNN
   /// All rows are looked up in mixed order by a process whose own memory may grow by an eighth of the cache.
   @Test func aCacheMayBeLargerThanMemory() throws {
     try withTemporaryFolder { folder in
-      let (count, classes) = (4096, 4096)
+      let (count, classes) = (8192, 4096)
       let data = try ArrayDataset(
         name: "many", values: (0..<count).map(Float.init), exampleShape: [1],
         labels: (0..<count).map { _ in 0 }, classNames: ["a"])
@@ -173,7 +173,7 @@ import TorchNN
         try shard.append(logits: [rows.broadcast(to: [shard.ids.count, classes])])
         try shard.finish()
       }
-      let result = try Helper(["read", folder, "8"]).wait()
+      let result = try Helper(["read", folder, "16"]).wait()
       let expected = (0..<count).map { Double($0 % 100) }.reduce(0, +) * Double(classes)
       #expect(result.code == 0 && result.words == ["limited", "\(expected)"], "\(result)")
     }

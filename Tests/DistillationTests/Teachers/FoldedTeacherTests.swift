@@ -1,5 +1,7 @@
 import DistillData
 import DistillModels
+import Foundation
+import Synchronization
 import TestSupport
 import Testing
 import Torch
@@ -131,6 +133,77 @@ import TorchNN
     model.train()
     try assertClose(try teacher.trace(inputs).output, expected, relative: 1e-4, absolute: 1e-4)
     #expect(try teacher.counts(like: inputs)?.foldedNormalizations == 3)
+  }
+
+  static let families = [
+    ModelSpecification("mlp", ["hidden": [6, 5]], inputShape: [1, 4, 4], classCount: 3),
+    ModelSpecification("convnet", ["widths": [3, 4]], inputShape: [1, 8, 8], classCount: 3),
+    ModelSpecification("resnet9", ["widths": [3, 4, 5]], inputShape: [1, 8, 8], classCount: 3),
+    ModelSpecification("resnet-cifar", ["depth": 8, "width": 0.25], inputShape: [1, 8, 8], classCount: 3),
+    ModelSpecification("wide-resnet", ["depth": 10, "widen": 1], inputShape: [1, 8, 8], classCount: 3),
+    ModelSpecification("mobilenet-v2", ["width": 0.25], inputShape: [3, 32, 32], classCount: 3),
+    ModelSpecification("resnet", ["depth": 18], inputShape: [3, 32, 32], classCount: 3),
+    ModelSpecification(
+      "reused-classifier",
+      ["student": .model(InnerModel("resnet-cifar", ["depth": 8, "width": 0.25])), "teacher_features": [6, 4, 4]],
+      inputShape: [1, 8, 8], classCount: 3),
+    ModelSpecification("decoder", ["depth": 2, "width": 8, "heads": 2], inputShape: [6], classCount: 3),
+  ]
+
+  @Test func everyFamilyIsThere() {
+    #expect(Set(Self.families.map(\.architecture)) == Set(ModelZoo.architectures.map(\.name)))
+  }
+
+  @Test(arguments: families) func everyFamilyTeachesAsItsModel(_ specification: ModelSpecification) throws {
+    try withRandomStream(try RandomStream(seed: 11, name: specification.architecture)) {
+      let model = try ModelZoo.make(specification)
+      model.eval()
+      let shape = [4] + specification.inputShape
+      let isText = specification.architecture == "decoder"
+      let inputs =
+        try isText
+        ? Tensor((0..<24).map { Float($0 * 7 % 5 % 3) }, shape: shape)
+        : Tensor.empty(shape).drawUniform(from: -1, to: 2)
+      let family = try ModelZoo.architecture(named: specification.architecture)
+      let taps = [Tap(family.features), Tap(family.classifier, .input), Tap(family.classifier)]
+      let plain = try withoutGradient { try model.trace(inputs, taps: taps) }
+      let teacher = FrozenTeacher(model)
+      // Twice: the second time nothing is written down.
+      for _ in 0..<2 {
+        let folded = try teacher.trace(inputs, taps: taps)
+        try assertClose(folded.output, plain.output, relative: 1e-4, absolute: 1e-4)
+        for tap in taps {
+          try assertClose(folded.activation(at: tap), plain.activation(at: tap), relative: 1e-4, absolute: 1e-4)
+        }
+      }
+      let part = try inputs.sliced(0, from: 1, to: 4)
+      try assertClose(teacher.trace(part).output, withoutGradient { try model(part) }, relative: 1e-4, absolute: 1e-4)
+      #expect(try teacher.counts(like: inputs) != nil || isText)
+      let half = try FrozenTeacher(model, precision: .bfloat16).trace(inputs).output
+      try assertClose(half.to(.float32), plain.output, relative: 0.1, absolute: 0.1)
+    }
+  }
+
+  @Test("Teachers on several threads do not see each other's calls") func threads() throws {
+    let failures = Mutex<[String]>([])
+    let group = DispatchGroup()
+    for index in 0..<4 {
+      group.enter()
+      Thread {
+        defer { group.leave() }
+        do {
+          for round in 0..<3 {
+            let (model, inputs) = try Self.model(Self.cases[(index + round) % 4])
+            let expected = try withoutGradient { try model(inputs) }
+            let output = try FrozenTeacher(model).trace(inputs).output
+            let error = try (output - expected).absolute().maximum().item()
+            if error > 1e-3 { failures.withLock { $0.append("thread \(index): \(error)") } }
+          }
+        } catch { failures.withLock { $0.append("\(error)") } }
+      }.start()
+    }
+    group.wait()
+    #expect(failures.withLock { $0 }.isEmpty)
   }
 
   /// Calls another operator for large batches than for small ones.

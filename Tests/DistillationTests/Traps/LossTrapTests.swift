@@ -135,6 +135,7 @@ import TorchOptim
         batch: Batch.fake(count: fixture["soft/student"].size(0), labels: fixture["hard/labels/some"])))
     let parts = try value.parts.map { $0.weight * (try $0.sum.item()) / Double($0.count) }
     assertClose(try value.total.item(), parts.reduce(0, +), relative: 1e-6)
+    for (share, part) in zip(try value.shares.doubles(), parts) { assertClose(share, part, relative: 1e-6) }
     #expect(value.parts.map(\.name) == ["soft_targets", "hard_labels", "logit_matching"])
   }
 }
