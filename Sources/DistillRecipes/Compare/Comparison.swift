@@ -22,9 +22,7 @@ public struct Comparison: Sendable {
 
   /// What recipes warn of, to be shown before anything is done.
   public var warnings: [RecipeError.Problem] {
-    sources.flatMap { source in
-      if case .recipe(let recipe) = source.kind { recipe.warnings } else { [] }
-    }
+    sources.compactMap(\.recipe).flatMap(\.warnings)
   }
 
   /// - Throws: `RunError`, `RecipeError`: what of the request cannot be understood.
@@ -38,7 +36,7 @@ public struct Comparison: Sendable {
     guard folder.contains(where: { !$0.isWhitespace }) else {
       throw RunError("the folder of the comparison has an empty name: give one with --output")
     }
-    if sources.count == 1, case .recipe(let recipe) = sources[0].kind, !recipe.compare, recipe.settings.count < 2 {
+    if sources.count == 1, let recipe = sources[0].recipe, !recipe.compare, recipe.settings.count < 2 {
       throw Self.nothingToCompare
     }
     if RunFolder(folder).exists {
@@ -61,7 +59,7 @@ public struct Comparison: Sendable {
     var warnings = try requireComparable(planned)
     let sharing = try SharedTrainings(folder: folder, runs: runFolders)
     for source in sources {
-      guard case .recipe(let recipe) = source.kind else { continue }
+      guard let recipe = source.recipe else { continue }
       let place = try runFolder(of: source)
       guard try !isDone(recipe, in: place) else { continue }
       observer(.stage("Running \(source.name)"))

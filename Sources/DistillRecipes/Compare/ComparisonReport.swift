@@ -360,19 +360,18 @@ struct ComparisonDataSection {
 
   private var entries: [(String, String)] {
     let figures = data.data
-    return [
+    var entries = [
       ("data", figures.name), ("trained on", counted(figures.trainingExamples, "example")),
       ("validated on", counted(figures.validationExamples, "example")),
       ("tested on", counted(figures.testExamples, "example")), ("training data hash", figures.trainingHash),
       ("test data hash", figures.testHash),
     ]
-      + data.arms.map { arm in
-        (
-          arm.name,
-          "\(counted(arm.steps, "step")), \(counted(arm.examplesShown, "example")) shown, seeds "
-            + "\(arm.seeds.map { "\($0.seed)" }.joined(separator: ", ")); \(arm.run)"
-        )
-      }
+    for arm in data.arms {
+      let seeds = arm.seeds.map { "\($0.seed)" }.joined(separator: ", ")
+      let shown = "\(counted(arm.steps, "step")), \(counted(arm.examplesShown, "example")) shown"
+      entries.append((arm.name, "\(shown), seeds \(seeds); \(arm.run)"))
+    }
+    return entries
   }
 }
 
@@ -462,9 +461,10 @@ extension ComparisonData.TestLooks {
 /// The table of all models, for the page and the terminal.
 public enum ComparisonTableText {
   public static func columns(_ data: ComparisonData) -> [String] {
-    ["Model", title(.accuracy)] + (data.metric == .accuracy ? [] : [title(data.metric)]) + [
-      "Validation", "Agreement", "ECE", "Parameters", "Size", "Mult-adds", "Latency",
-    ]
+    var titles = ["Model", title(.accuracy)]
+    if data.metric != .accuracy { titles.append(title(data.metric)) }
+    titles += ["Validation", "Agreement", "ECE", "Parameters", "Size", "Mult-adds", "Latency"]
+    return titles
   }
 
   private static func title(_ metric: ComparisonMetric) -> String {
@@ -472,16 +472,25 @@ public enum ComparisonTableText {
   }
 
   public static func rows(_ data: ComparisonData) -> [[String]] {
-    let extra: [ComparisonMetric] = data.metric == .accuracy ? [] : [data.metric]
-    return data.teachers.map { teacher in
-      [teacher.name, Quantity.percent(teacher.accuracy)] + extra.map { _ in "" } + ["", "", ""] + cells(teacher.figures)
-    }
-      + data.arms.map { arm in
-        [arm.name, Quantity.percent(arm.score(.accuracy))] + extra.map { $0.text(arm.score($0)) } + [
-          Quantity.percent(arm.validationAccuracy), Quantity.percent(arm.score(.agreement)?.mean, decimals: 1),
-          Quantity.percent(arm.score(.ece)?.mean),
-        ] + cells(arm.figures)
-      }
+    data.teachers.map { row($0, data.metric) } + data.arms.map { row($0, data.metric) }
+  }
+
+  private static func row(_ teacher: ComparisonData.Teacher, _ metric: ComparisonMetric) -> [String] {
+    var row = [teacher.name, Quantity.percent(teacher.accuracy)]
+    if metric != .accuracy { row.append("") }
+    row += ["", "", ""]
+    row += cells(teacher.figures)
+    return row
+  }
+
+  private static func row(_ arm: ComparisonData.Arm, _ metric: ComparisonMetric) -> [String] {
+    var row = [arm.name, Quantity.percent(arm.score(.accuracy))]
+    if metric != .accuracy { row.append(metric.text(arm.score(metric))) }
+    row.append(Quantity.percent(arm.validationAccuracy))
+    row.append(Quantity.percent(arm.score(.agreement)?.mean, decimals: 1))
+    row.append(Quantity.percent(arm.score(.ece)?.mean))
+    row += cells(arm.figures)
+    return row
   }
 
   private static func cells(_ figures: MetricsFile.Figures) -> [String] {
@@ -498,11 +507,12 @@ public enum ComparisonTableText {
   ]
 
   public static func tests(_ data: ComparisonData) -> [[String]] {
-    data.pairs.compactMap { pair in
+    data.pairs.compactMap { pair -> [String]? in
       guard let difference = pair.difference(data.metric) else { return nil }
-      return ["\(pair.arm) against \(pair.baseline)"] + difference.cells(data.metric) + [
-        mcnemar(pair), Quantity.probability(pair.correctedP),
-      ]
+      var row = ["\(pair.arm) against \(pair.baseline)"]
+      row += difference.cells(data.metric)
+      row += [mcnemar(pair), Quantity.probability(pair.correctedP)]
+      return row
     }
   }
 

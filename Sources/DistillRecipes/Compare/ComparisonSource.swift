@@ -30,6 +30,12 @@ struct ComparisonSource {
   var name: String
   var kind: Kind
 
+  /// Nil of a run that is done.
+  var recipe: Configuration? {
+    guard case .recipe(let recipe) = kind else { return nil }
+    return recipe
+  }
+
   /// - Throws: `RunError`, `RecipeError`: what is not understood.
   static func all(_ request: ComparisonRequest) throws -> [Self] {
     var sources: [Self] = []
@@ -58,8 +64,7 @@ struct ComparisonSource {
         sources.append(Self(name: name, kind: .recipe(recipe)))
       }
     }
-    let hasRecipes = sources.contains { if case .recipe = $0.kind { true } else { false } }
-    if !hasRecipes, let change = overrides.first ?? request.variations.first {
+    if sources.allSatisfy({ $0.recipe == nil }), let change = overrides.first ?? request.variations.first {
       throw RunError(
         "runs that are done stay as they are, so that '\(change)' does not apply to them: leave it out, or name a recipe"
       )
