@@ -149,7 +149,7 @@ struct ComparisonTests {
       ComparisonConclusion(metric: .accuracy, pairs: [pair]).caveats.joined(separator: "\n")
     }
     #expect(
-      caveats(pair([0.010, 0.012, 0.011])).contains("With 3 seeds the permutation test cannot give a p below 0.250"))
+      caveats(pair([0.010, 0.012, 0.011])).contains("With 3 seeds the permutation test cannot give a p below 0.25,"))
     #expect(!caveats(pair([0.01, 0.012, 0.011, 0.01, 0.009, 0.012])).contains("cannot give"))
     #expect(caveats(pair([0.004, -0.002, 0.007])).contains("not shown to be alike"))
     var withExamples = pair([0.010, 0.012, 0.011])

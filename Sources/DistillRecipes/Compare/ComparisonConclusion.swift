@@ -83,7 +83,7 @@ struct ComparisonConclusion {
     let smallest = PermutationTest.smallestP(pairs: few)
     if few > 1, smallest >= Resolution.level {
       caveats.append(
-        "With \(few) seeds the permutation test cannot give a p below \(Quantity.number(smallest, decimals: 3)), whatever the "
+        "With \(few) seeds the permutation test cannot give a p below \(Quantity.plain(smallest)), whatever the "
           + "difference is: the conclusion rests on Student's t, which assumes that differences are roughly normal. From "
           + "\(PermutationTest.fewestPairs(below: Resolution.level)) seeds on the permutation test can speak too.")
     }

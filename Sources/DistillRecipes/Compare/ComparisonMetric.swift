@@ -16,7 +16,7 @@ public enum ComparisonMetric: String, Codable, Sendable, CaseIterable {
   public var title: String {
     switch self {
     case .accuracy: "accuracy"
-    case .topKAccuracy: "accuracy among the most probable"
+    case .topKAccuracy: "top-k accuracy"
     case .nll: "negative log-likelihood"
     case .ece: "calibration error"
     case .agreement: "agreement with the teacher"

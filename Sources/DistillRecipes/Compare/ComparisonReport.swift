@@ -28,7 +28,7 @@ public enum ComparisonReport {
     .frontier{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:4 3}
     .spread{stroke:var(--tone);stroke-width:2}
     .point-name{font-size:11px;fill:var(--tone)}
-    .frontier-chart{max-width:none}
+    .frontier-chart{max-width:none}.lead+.charts{margin-top:1.8rem}
     .warning{margin-top:1.2rem;padding:.7rem 1rem;border-left:3px solid var(--alone);background:var(--wash)}
     .caveats{list-style:disc;padding-left:1.2rem;margin-top:1.2rem;color:var(--soft);max-width:46rem}
     .caveats li+li{margin-top:.4rem}
@@ -520,6 +520,7 @@ public enum ComparisonTableText {
   private static func mcnemar(_ pair: ComparisonData.Pair) -> String {
     let all = pair.mcnemar.map(\.test.p)
     guard let low = all.min(), let high = all.max() else { return Quantity.missing }
-    return all.count == 1 ? Quantity.probability(low) : "\(Quantity.probability(low)) to \(Quantity.probability(high))"
+    let ends = [low, high].map { Quantity.probability($0) }
+    return ends[0] == ends[1] ? ends[0] : "\(ends[0]) to \(ends[1])"
   }
 }

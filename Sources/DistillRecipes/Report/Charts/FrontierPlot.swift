@@ -157,7 +157,9 @@ struct FrontierPlot {
       "text",
       [
         "class": "point-name \(point.tone.className)", "x": coordinate(place.x + (place.isLeft ? -10 : 10)),
-        "y": coordinate(place.y), "dy": "0.35em", "text-anchor": place.isLeft ? "end" : "start",
+        // Above the frontier, which comes from the left.
+        "y": coordinate(place.y + (place.isLeft ? -11 : 0)), "dy": "0.35em",
+        "text-anchor": place.isLeft ? "end" : "start",
       ]
     ) { TextWidth.shortened(point.name, to: 26) }
   }
