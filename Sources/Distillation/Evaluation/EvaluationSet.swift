@@ -21,7 +21,8 @@ public struct EvaluationSet {
     batchSize: Int? = nil, channelsLast: Bool = false
   ) throws {
     let examples = examples ?? Array(0..<dataset.count)
-    var options = DataLoader.Options(batchSize: batchSize ?? 500)
+    // Large batches, of which one ahead is enough.
+    var options = DataLoader.Options(batchSize: batchSize ?? 500, prefetch: 1)
     options.normalization = normalization
     options.device = device
     options.channelsLast = channelsLast
