@@ -39,7 +39,8 @@ enum Epochs {
     var teacher: any Teacher = frozen
     var precomputeSeconds = 0.0
     if options.mode.hasSuffix("precomputed") {
-      loading.batchSize = 1000
+      loading.batchSize = 250
+      loading.prefetch = 2
       loading.shuffle = false
       let wide = try DataLoader(dataset: pair.train, examples: examples, options: loading)
       precomputeSeconds = Report.seconds(
