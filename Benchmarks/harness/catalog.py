@@ -67,6 +67,8 @@ def pytorch(name, *options):
 
 # Residual networks are timed over some steps, not over an epoch, and have so many examples where they lie in memory.
 few = ["--steps", "16", "--examples", "2560"]
+many = ["--examples", "6000"]
+teachers = [("resnet56", "ResNet-56"), ("resnet9", "ResNet-9")]
 resnet = ["--task", "resnet", *few]
 small = ["--student", "30,30", "--batch", "64", "--epochs", "3"]
 small_peer = ["--task", "small", "--precomputed", "--epochs", "3"]
@@ -111,6 +113,28 @@ def groups(threads):
             pytorch("ResNet: PyTorch, bf16", *two, *resnet, "--in-memory", "--channels-last", "--bfloat16"),
             training("ResNet: ours, live, bf16", ours, "resnet-live", *two, *few, "--precision", "bfloat16"),
         ],
+        "vocabulary": [
+            program for classes in ["32000", "128000"] for program in [
+                ours(f"vocabulary {classes}: ours", "vocabulary", *two, "--classes", classes, shows="loss"),
+                peer(f"vocabulary {classes}: PyTorch", "vocabulary", *two, "--classes", classes, shows="loss"),
+                peer(f"vocabulary {classes}: PyTorch, compiled", "vocabulary", *two, "--classes", classes, "--compile",
+                     shows="loss"),
+            ]
+        ],
+        "labelling": [
+            program for teacher, _ in teachers for program in [
+                ours(f"labelling {teacher}: ours", "labelling", *two, "--teacher", teacher, *many),
+                peer(f"labelling {teacher}: PyTorch", "labelling", *two, "--teacher", teacher),
+                ours(f"labelling {teacher}: ours, f32", "labelling", *two, "--teacher", teacher, *many, "--precision",
+                     "float32"),
+                peer(f"labelling {teacher}: PyTorch, channels last", "labelling", *two, "--teacher", teacher,
+                     "--channels-last"),
+                peer(f"labelling {teacher}: PyTorch, compiled", "labelling", *two, "--teacher", teacher,
+                     "--channels-last", "--compile"),
+                peer(f"labelling {teacher}: PyTorch, bf16", "labelling", *two, "--teacher", teacher, "--channels-last",
+                     "--bfloat16"),
+            ]
+        ],
         "start": [Program("distill --help", ["--cold-start", str(root / ".build/release/distill"), "--help"])],
         "operator": [
             ours("operator: ours", "operator-call"),
@@ -143,12 +167,21 @@ def rows():
             ["ResNet: ours, live"], resnet_examples, **step, at_least=1.4),
         Row("small-mlp", "MLP 784-30-30-10, batch 64, step, precomputed", "PyTorch, the same in memory", small_ours,
             ["small MLP: PyTorch, threads 1", "small MLP: PyTorch, threads 2"], **step, at_least=2.5),
-        Row("mlp-memory", "MLP, precomputed, peak memory", "torchdistill, as its examples", precomputed,
-            ["MLP: torchdistill"], **memory, at_least=2, goal="at most 1/2"),
-        Row("help", "`distill --help`, cold", "", ["distill --help"], [], key="seconds", unit="ms", limit=0.1,
-            goal="under 100 ms"),
-        Row("mlp-products", "MLP student, step, precomputed", "its matrix products at the GEMM rate", precomputed,
-            ["MLP: products"], **step, their_key="seconds_at_rate", at_least=1 / 1.6, goal="at most 1.6×"),
+    ]
+    for classes in [32_000, 128_000]:
+        mine, other = ([f"vocabulary {classes}: {who}"] for who in ["ours", "PyTorch"])
+        work = f"soft targets over {classes:,} classes"
+        table += [
+            Row(f"vocabulary-{classes}-memory", f"{work}, peak memory", "PyTorch eager", mine, other, **memory,
+                at_least=4, goal="at most 1/4"),
+            Row(f"vocabulary-{classes}-time", f"{work}, forward + backward", "PyTorch eager", mine, other,
+                key="seconds", unit="s", at_least=1, goal="no slower"),
+        ]
+    for teacher, name in teachers:
+        table.append(Row(f"labelling-{teacher}", f"labelling by {name}, an image, in the precision that it chooses",
+                         "PyTorch eager, f32", [f"labelling {teacher}: ours"], [f"labelling {teacher}: PyTorch"], **image,
+                         at_least=2))
+    table += [
         # The peers' other settings, and what nobody asked for.
         Row("mlp-products-own", "MLP student, step, precomputed", "its matrix products at their own shapes", precomputed,
             ["MLP: products"], **step, their_key="seconds_at_own_shapes"),
@@ -182,6 +215,27 @@ def rows():
             ["ResNet: ours, precomputed"], ["ResNet: PyTorch, precomputed"], **step),
         Row("resnet-bf16", "ResNet-56→20, step, teacher live, bf16", "PyTorch, in memory, bf16, channels last",
             ["ResNet: ours, live, bf16"], ["ResNet: PyTorch, bf16"], **step),
+    ]
+    for teacher, name in teachers:
+        for id, what, mine, other in [
+            ("f32", "PyTorch eager, f32", "ours, f32", "PyTorch"),
+            ("channels-last", "PyTorch, f32, channels last", "ours, f32", "PyTorch, channels last"),
+            ("compiled", "PyTorch, f32, channels last, compiled", "ours, f32", "PyTorch, compiled"),
+            ("bf16", "PyTorch, bf16, channels last", "ours", "PyTorch, bf16"),
+        ]:
+            form = "f32" if mine == "ours, f32" else "in the precision that it chooses"
+            table.append(Row(f"labelling-{teacher}-{id}", f"labelling by {name}, an image, {form}", what,
+                             [f"labelling {teacher}: {mine}"], [f"labelling {teacher}: {other}"], **image))
+    for classes in [32_000, 128_000]:
+        mine, other = ([f"vocabulary {classes}: {who}"] for who in ["ours", "PyTorch, compiled"])
+        work = f"soft targets over {classes:,} classes"
+        table += [
+            Row(f"vocabulary-{classes}-memory-compiled", f"{work}, peak memory", "PyTorch, compiled", mine, other,
+                **memory),
+            Row(f"vocabulary-{classes}-time-compiled", f"{work}, forward + backward", "PyTorch, compiled", mine, other,
+                key="seconds", unit="s"),
+        ]
+    table += [
         Row("operator-add", "operator call (add, 3×4)", "PyTorch from Python", ["operator: ours"],
             ["operator: PyTorch"], **operator, key="add_without_gradient_ns"),
         Row("operator-mean", "operator call, mean of eight", "PyTorch from Python", ["operator: ours"],

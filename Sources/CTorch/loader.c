@@ -1,3 +1,8 @@
+#ifdef __linux__
+#define _GNU_SOURCE  // for dl_iterate_phdr
+#include <link.h>
+#include <sys/mman.h>
+#endif
 #include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
@@ -39,6 +44,31 @@ static void program_folder(char *out, size_t size) {
   if (slash) *slash = 0;
 }
 
+#ifdef __linux__
+/// Takes the parts of libtorch's file that are only read out of this process's memory; what is needed again comes back
+/// from the system's cache at the next touch.
+static int release_read_only_parts(struct dl_phdr_info *library, size_t size, void *unused) {
+  (void)size, (void)unused;
+  if (!library->dlpi_name || !strstr(library->dlpi_name, "/libtorch_cpu.so")) return 0;
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < library->dlpi_phnum; i++) {
+    const ElfW(Phdr) *part = &library->dlpi_phdr[i];
+    if (part->p_type != PT_LOAD || (part->p_flags & PF_W)) continue;
+    const uintptr_t begin = (library->dlpi_addr + part->p_vaddr + page - 1) / page * page;
+    const uintptr_t end = (library->dlpi_addr + part->p_vaddr + part->p_memsz) / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+  }
+  return 1;
+}
+#endif
+
+/// When libtorch is opened, it registers thousands of operators, and touches 45 MB of its file that nobody needs again.
+static void release_what_only_opening_needs(void) {
+#ifdef __linux__
+  dl_iterate_phdr(release_read_only_parts, NULL);
+#endif
+}
+
 /// Tries one folder. Returns true when the search is over: the bridge was opened, or it is there but unusable.
 static bool try_folder(const char *folder) {
   char path[PATH_MAX];
@@ -64,6 +94,7 @@ static bool try_folder(const char *folder) {
     snprintf(cuda, sizeof cuda, "%s/" CUDA_LIBRARY, folder);
     if (access(cuda, R_OK) == 0) dlopen(cuda, RTLD_LAZY | RTLD_GLOBAL);
   }
+  release_what_only_opening_needs();
   functions = table;
   return true;
 }

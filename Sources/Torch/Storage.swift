@@ -9,9 +9,13 @@ public final class HostBuffer: @unchecked Sendable {
 
   /// Uninitialized memory of `byteCount` bytes, aligned for any element and for vector instructions.
   public init(byteCount: Int) {
-    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, byteCount), alignment: 64)
-    bytes = UnsafeMutableRawBufferPointer(start: memory.baseAddress, count: byteCount)
-    release = { $0.deallocate() }
+    // With room to begin on a boundary: asked for aligned memory, the C library does not find again what was freed of the
+    // very size, and its heap grows.
+    let alignment = 64
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount + alignment, alignment: 16)
+    bytes = UnsafeMutableRawBufferPointer(start: memory.alignedUp(toMultipleOf: alignment), count: byteCount)
+    let address = Int(bitPattern: memory)
+    release = { _ in UnsafeMutableRawPointer(bitPattern: address)?.deallocate() }
   }
 
   fileprivate init(

@@ -25,7 +25,8 @@ struct LabelCommandTests {
       let result = try made.object()
       #expect(result["top_one_agreement"] as? Double == 1)
       #expect((result["divergences"] as? [[String: Any]])?.allSatisfy { ($0["mean"] as? Double) == 0 } ?? false)
-      #expect(try Command.run(["run", "--quiet", "--output", "live", "seeds=[1]"], in: folder).code == 0)
+      // Its own labelling, in memory.
+      #expect(try Command.run(["run", "--quiet", "--output", "own", "seeds=[1]"], in: folder).code == 0)
       let cached = ["--quiet", "seeds=[1]", "teacher={cache: cache}"]
       let with = try Command.run(["run", "--output", "cached"] + cached, in: folder)
       try #require(with.code == 0, "\(with.everything)")
@@ -35,7 +36,7 @@ struct LabelCommandTests {
       func students(_ run: String) throws -> [Data] {
         try contents(of: "\(folder)/\(run)/student").filter { $0.key == "model.safetensors" }.map(\.value)
       }
-      #expect(try students("cached") == students("alone"))
+      #expect(try students("cached") == students("alone") && students("cached") == students("own"))
       // To check it, too.
       let check = try Command.run(["check", "--output", "x"] + cached.dropFirst(), in: folder)
       #expect(check.code == 0 && check.output.contains("it fits the recipe"), "\(check.everything)")
@@ -98,7 +99,59 @@ struct LabelCommandTests {
       let damaged = try Command.run(["label", "--check", "cache"], in: folder)
       #expect(damaged.code == 2 && damaged.errors.contains("shard-00000"), "\(damaged.everything)")
       let run = try Command.run(["run", "teacher={cache: cache}", "--output", "y"], in: folder)
-      #expect(run.code != 0 && run.errors.contains("shard-00000"), "\(run.everything)")
+      #expect(run.code == 2 && run.errors.contains("shard-00000"), "\(run.everything)")
+      // Before anything was done.
+      #expect(!FileManager.default.fileExists(atPath: "\(folder)/y/run.json"))
+    }
+  }
+
+  @Test(
+    "Whatever is kept of logits and layers teaches the terms that it is for",
+    arguments: [
+      ("--type float16", "[soft_targets, logit_matching]", 28.0),
+      ("--type bfloat16", "[soft_targets]", 28),
+      (
+        "--logits top-k --count 4", "[{soft_targets: {temperature: 4}}, {top_k_soft_targets: {k: 4, temperature: 4}}]",
+        28
+      ),
+      ("--logits sampled --count 6", "[{sampled_soft_targets: {temperature: 4, samples: 6}}, hard_labels]", 32),
+      ("--feature-type int8", "[soft_targets, {hints: {layers: [{student: hidden.0, teacher: hidden.0}]}}]", 116),
+    ])
+  func encodings(options: String, terms: String, bytes: Double) throws {
+    try Sample.withTeacher { folder in
+      let made = try Command.run(
+        ["label", "--json", "--output", "cache", "terms=\(terms)"] + options.split(separator: " ").map(String.init),
+        in: folder)
+      try #require(made.code == 0, "\(made.everything)")
+      let result = try made.object()
+      #expect(result["bytes_per_example"] as? Double == bytes, "\(made.output)")
+      let run = try Command.run(
+        ["run", "--quiet", "--output", "run", "terms=\(terms)", "seeds=[1]", "teacher={cache: cache}"], in: folder)
+      #expect(run.code == 0, "\(run.everything)")
+    }
+  }
+
+  @Test("What terms want and was not kept is told before the run begins")
+  func missing() throws {
+    try Sample.withTeacher { folder in
+      for options in [["--logits", "top-k", "--count", "3"], ["--logits", "sampled", "--count", "3"]] {
+        let made = try Command.run(["label", "--quiet", "--output", options[1]] + options, in: folder)
+        try #require(made.code == 0, "\(made.everything)")
+      }
+      let layers = "terms=[{hints: {layers: [{student: hidden.0, teacher: hidden.0}]}}]"
+      for (cache, terms, words) in [
+        ("top-k", "terms=[{soft_targets: {temperature: 2}}]", "is known at temperature 4, and 2 is asked for"),
+        ("top-k", "terms=[{top_k_soft_targets: {k: 5, temperature: 4}}]", "asks for 5 classes"),
+        ("top-k", "terms=[logit_matching]", "label again with all logits"),
+        ("sampled", "terms=[soft_targets]", "only sampled_soft_targets can learn from drawn classes"),
+        ("top-k", layers, "does not hold the layer 'hidden.0'"),
+      ] {
+        let run = try Command.run(["run", "--output", "run", "teacher={cache: \(cache)}", terms], in: folder)
+        #expect(run.code == 2 && run.errors.contains(words), "\(run.everything)")
+        #expect(!FileManager.default.fileExists(atPath: "\(folder)/run/run.json"))
+        let check = try Command.run(["check", "--output", "run", "teacher={cache: \(cache)}", terms], in: folder)
+        #expect(check.code == 2 && check.everything.contains(words), "\(check.everything)")
+      }
     }
   }
 

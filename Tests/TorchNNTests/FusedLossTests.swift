@@ -57,7 +57,7 @@ struct FusedLossTests {
       ([1, 2, 3], [3, -1, 0.5]), ([3e4, -3e4, 2], [1, -3e4, 3e4]), ([1e30, -1e30, 2], [1, -1e30, 1e30]),
       ([1, .nan, 2], [1, 2, 3]), ([1, 1, 2], [1, .nan, 3]), ([1, .infinity, 2], [1, 2, 3]),
       ([1, -.infinity, 2], [1, 2, 3]), ([1, 2, 2], [1, .infinity, 3]),
-    ] as [([Float], [Float])], [1e-3, 1, 1e3] as [Double])
+    ] as [([Float], [Float])], [1e-3, 1, 100] as [Double])
   func softTargetsAtLimits(_ logits: ([Float], [Float]), _ temperature: Double) throws {
     // A row without anything strange beside it stays as it is.
     let student = try Tensor(logits.0 + [1, 0, 2], shape: [2, 3])
@@ -71,15 +71,15 @@ struct FusedLossTests {
         temperature: temperature
       ).sum
     }
-    // T (q − p), whose p and q are nearly the same for a large T.
-    expectSame([fused.0], [plain.0], absolute: 2e-7 * max(100, temperature))
-    try expectSame(fused.1.doubles(), plain.1.doubles(), absolute: 2e-7 * max(100, temperature))
+    // For a large T, p and q are nearly the same: of T² Σ p (log p − log q) and T (q − p) the first digits vanish.
+    expectSame([fused.0], [plain.0], absolute: 4e-7 * max(10, temperature * temperature))
+    try expectSame(fused.1.doubles(), plain.1.doubles(), absolute: 2e-7 * max(10, temperature))
   }
 
   @Test(
     arguments: [
       ([1, .nan, 2], 0), ([1, .infinity, 2], 0), ([1, .infinity, 2], 1), ([1, -.infinity, 2], 1),
-      ([1, -.infinity, 2], 0), ([1e30, -1e30, 2], 1), ([1e30, -1e30, 2], 0), ([1, .nan, 2], -1),
+      ([1, -.infinity, 2], 0), ([1e30, -1e30, 2], 1), ([1e30, -1e30, 2], 0),
     ] as [([Float], Int)])
   func hardLabelsAtLimits(_ logits: [Float], _ label: Int) throws {
     let student = try Tensor(logits + [1, 0, 2], shape: [2, 3])
@@ -88,6 +88,14 @@ struct FusedLossTests {
     let plain = try results(at: student.to(.float64)) { try $0.crossEntropySum(labels: labels, ignoredLabel: -1) }
     expectSame([fused.0], [plain.0], absolute: 1e-6)
     try expectSame(fused.1.doubles(), plain.1.doubles(), absolute: 1e-6)
+  }
+
+  /// Whatever is in it: in libtorch's own, 0 times what is not a number is not one either.
+  @Test func aRowWithoutLabelAddsNothing() throws {
+    let student = try Tensor([1, .nan, 2, 1, 0, 2] as [Float], shape: [2, 3])
+    let found = try results(at: student) { try crossEntropy(logits: $0, labels: Tensor([-1, 2])).sum }
+    #expect(found.0.isFinite)
+    #expect(try found.1.floats().prefix(3) == [0, 0, 0])
   }
 
   /// Close where they are finite, and otherwise the same.
@@ -141,7 +149,7 @@ struct FusedLossTests {
       let same = try results(at: rounded.to(.float32), loss)
       #expect(half.1.dtype == dtype)
       assertClose(half.0, same.0, relative: 1e-6)
-      try assertClose(half.1.to(.float32), same.1.to(dtype).to(.float32), relative: 1e-6)
+      try assertClose(half.1.to(.float32), same.1, relative: 2e-2, absolute: 2e-3)
     }
   }
 
@@ -177,6 +185,21 @@ struct FusedLossTests {
       return (result.0, try result.1.array(of: Float.self))
     }
     #expect(found[0] == found[1])
+  }
+
+  @Test func aWeightedSumIsItsParts() throws {
+    for dtype in [DType.float32, .float64] {
+      let leaves = try [2.0, 3].map { try Tensor([$0]).reshaped([]).to(dtype).requireGradient() }
+      let (total, shares) = try Tensor.weightedSum(try leaves.map { try $0 * 1 }, weights: [0.5, 0.1])
+      assertClose(try total.item(), 1.3)
+      #expect(total.dtype == dtype && shares.dtype == .float64 && !shares.requiresGradient)
+      try assertClose(shares, Tensor([1.0, 0.3]))
+      try (total * 2).backward()
+      assertClose(try #require(leaves[0].gradient).item(), 1)
+      assertClose(try #require(leaves[1].gradient).item(), 0.2)
+    }
+    let tooLarge = try Tensor.weightedSum([Tensor.ones([]), Tensor.ones([])], weights: [1e300, 1])
+    #expect(try tooLarge.shares.doubles() == [.infinity, 1])
   }
 
   @Test func refuseLabelsThatAreNoClass() throws {

@@ -49,7 +49,7 @@ struct BatchNormTests {
     }
 
     /// Of ours if `double` is false, of libtorch's own in float64 if it is true.
-    func results(adding: Bool, double: Bool, frozen: Bool = false) throws -> Results {
+    func results(adding: Bool, double: Bool, frozen: Bool = false, rectified: Bool = true) throws -> Results {
       func leaf(_ tensor: Tensor, _ isTrained: Bool = true) throws -> Tensor {
         try tensor.copied().detached().to(double ? .float64 : tensor.dtype).requireGradient(isTrained)
       }
@@ -57,11 +57,12 @@ struct BatchNormTests {
       let (weight, bias) = (try leaf(weight, !frozen), try leaf(bias, !frozen))
       let (mean, variance) = (try leaf(runningMean, false), try leaf(runningVariance, false))
       let output: Tensor
-      if double {
+      if double || !rectified {
         let plain = try batchNorm(
           input, weight: weight, bias: bias, runningMean: mean, runningVariance: variance, isTraining: true,
           momentum: 0.2, epsilon: 1e-3)
-        output = try (residual.map { try plain + $0 } ?? plain).relu()
+        let sum = try residual.map { try plain + $0 } ?? plain
+        output = rectified ? try sum.relu() : sum
       } else {
         output = try batchNormReLU(
           input, adding: residual, weight: weight, bias: bias, runningMean: mean, runningVariance: variance,
@@ -99,6 +100,14 @@ struct BatchNormTests {
     if sizes.channelsLast { #expect(try found.output.contiguous(.channelsLast).hasLayout(of: found.output)) }
     // Two rows differ by so little that the gradient of what came in is next to nothing.
     try check(found, try operands.results(adding: adding, double: true), within: sizes.shape[0] == 2 ? 3e-4 : 2e-5)
+  }
+
+  @Test(arguments: cases)
+  func aloneIsTheNormalizationInFloat64(_ sizes: (shape: [Int], channelsLast: Bool)) throws {
+    let operands = try Operands(sizes.shape, channelsLast: sizes.channelsLast)
+    try check(
+      try operands.results(adding: false, double: false, rectified: false),
+      try operands.results(adding: false, double: true, rectified: false), within: sizes.shape[0] == 2 ? 3e-4 : 2e-5)
   }
 
   /// What a ReLU lets through may differ where a sum is near zero.

@@ -32,6 +32,9 @@ enum Benchmark {
       name: "vocabulary", summary: "soft targets over a large vocabulary, forward and backward",
       options: ["classes", "tokens", "hidden", "precision"], measure: Vocabulary.measure),
     Mode(
+      name: "labelling", summary: "logits of a ResNet teacher for many images",
+      options: ["teacher", "examples", "batch", "precision"], measure: Labelling.measure),
+    Mode(
       name: "products", summary: "the matrix products of an MLP student's step alone", options: ["student", "batch"],
       measure: Products.measure),
     Mode(
@@ -47,9 +50,9 @@ enum Benchmark {
     ("steps", "timed steps, where no whole epoch is timed"),
     ("examples", "how many examples there are; of the MLPs, more than 60,000 are repeated ones"),
     ("student", "the student's hidden widths, as 300,300"),
-    ("teacher", "the teacher's hidden widths, as 1200,1200"),
+    ("teacher", "the teacher's hidden widths, as 1200,1200; of labelling, resnet9 or resnet56"),
     ("batch", "examples of a step"),
-    ("precision", "float32 or bfloat16"),
+    ("precision", "float32, bfloat16, or auto: chosen by timing; of labelling also int8"),
     ("teacher-precision", "the teacher's: float32, bfloat16 or int8"),
     ("classes", "classes of the vocabulary"),
     ("tokens", "tokens of a step"),

@@ -21,6 +21,10 @@ enum Epochs {
     var accuracy: Double
     var steps: Int
     var threads: Int
+    /// The student's precision, whether its images have the channels of a pixel side by side, and by which times.
+    var choice: PrecisionChoice
+    /// What choosing them by timing took, before anything else.
+    var choosingSeconds: Double
     var versions: [String: String]
   }
 
@@ -33,26 +37,30 @@ enum Epochs {
       batchSize: try options.integer("batch", 128), shuffle: true, seed: 1, views: 1,
       normalization: pair.normalization)
     let examples = Array(0..<min(pair.train.count, try options.integer("examples", pair.train.count)))
+    var choice = PrecisionChoice(computation: Computation())
+    let choosingSeconds = Report.seconds(try clock.measure { choice = try choose(options, pair, loading) })
+    let computation = choice.computation
+    loading.channelsLast = computation.channelsLast
+    if computation.channelsLast { try pair.student.useChannelsLast() }
     let loader = try DataLoader(dataset: pair.train, examples: examples, options: loading)
 
     let frozen = FrozenTeacher(pair.teacher)
     var teacher: any Teacher = frozen
     var precomputeSeconds = 0.0
     if options.mode.hasSuffix("precomputed") {
-      loading.batchSize = 1000
+      loading.batchSize = 250
+      loading.prefetch = 2
       loading.shuffle = false
       let wide = try DataLoader(dataset: pair.train, examples: examples, options: loading)
       precomputeSeconds = Report.seconds(
         try clock.measure { teacher = try PrecomputedTeacher(computing: frozen, over: wide) })
     }
     let optimizer = try SGD(pair.student.namedParameters, learningRate: 0.05, momentum: 0.9)
-    let precision = Precision(rawValue: options.word("precision", "float32"))
-    guard let precision else { throw UsageError("--precision is float32 or bfloat16") }
 
     func train(steps: Int, _ listener: (Event) -> Answer) throws {
       var training = Trainer.Options(steps: steps)
       training.keep = .last
-      training.precision = precision
+      training.precision = computation.precision
       let trainer = try Trainer(
         student: pair.student, teacher: teacher, objective: .weightedAverage(alpha: 0.9, temperature: 4),
         optimizer: optimizer, schedule: .constant, loader: loader, options: training)
@@ -83,6 +91,28 @@ enum Epochs {
       secondsPerStep: secondsPerStep, epochSeconds: epochSeconds, precomputeSeconds: precomputeSeconds,
       peakBytes: Report.peakBytes, dataBytes: pair.train.count * pair.train.exampleShape.reduce(1, *), loss: loss,
       accuracy: try test.score(pair.student).accuracy, steps: steps, threads: try TorchRuntime.threadCount,
-      versions: ["libtorch": try TorchRuntime.version])
+      choice: choice, choosingSeconds: choosingSeconds, versions: ["libtorch": try TorchRuntime.version])
+  }
+
+  /// How the student is computed, as a run chooses it with `precision: auto` and `channels_last: auto`. What the options
+  /// name stays.
+  private static func choose(_ options: Options, _ pair: Pair, _ loading: DataLoader.Options) throws
+    -> PrecisionChoice
+  {
+    let isResNet = pair.train.exampleShape[0] == 3
+    let word = options.word("precision", isResNet && options.mode.hasSuffix("precomputed") ? "auto" : "float32")
+    guard let given = word == "auto" ? .float32 : Precision(rawValue: word), given != .float16 else {
+      throw UsageError("--precision is float32, bfloat16 or auto")
+    }
+    let precisions: [Precision] =
+      word == "auto" ? [.float32] + (try Processor.bfloat16.isEmpty ? [] : [.bfloat16]) : [given]
+    let ways = precisions.flatMap { precision in
+      (isResNet ? [false, true] : [false]).map { Computation(precision, channelsLast: $0) }
+    }
+    guard ways.count > 1 else { return PrecisionChoice(computation: ways[0]) }
+    let examples = Array(0..<loading.batchSize)
+    let loader = try DataLoader(dataset: pair.train, examples: examples, options: loading)
+    return try PrecisionChoice(
+      among: ways, inputs: loader.batch(ids: examples).inputs, makeModel: pair.makeStudent)
   }
 }

@@ -9,6 +9,8 @@ import TorchNN
 struct Pair {
   var teacher: any Layer
   var student: any Layer
+  /// Another one like the student, to time.
+  var makeStudent: () throws -> any Layer
   var train: ArrayDataset
   var test: ArrayDataset
   /// The examples of `test` by which a student is scored.
@@ -17,15 +19,17 @@ struct Pair {
   var normalization: Normalization
 
   init(_ options: Options) throws {
-    self = options.mode.hasPrefix("resnet") ? try Self.resNets(options) : try Self.mlps(options)
+    let isResNet = options.mode.hasPrefix("resnet") || options.mode == "labelling"
+    self = isResNet ? try Self.resNets(options) : try Self.mlps(options)
   }
 
   private init(
-    teacher: any Layer, student: any Layer, data: (train: ArrayDataset, test: ArrayDataset), tested: Int,
-    warmUpSteps: Int, _ mean: [Float], _ deviation: [Float]
-  ) {
+    teacher: any Layer, student: @escaping () throws -> any Layer, data: (train: ArrayDataset, test: ArrayDataset),
+    tested: Int, warmUpSteps: Int, _ mean: [Float], _ deviation: [Float]
+  ) throws {
     self.teacher = teacher
-    self.student = student
+    self.student = try student()
+    makeStudent = student
     (train, test) = data
     self.tested = 0..<tested
     self.warmUpSteps = warmUpSteps
@@ -43,8 +47,8 @@ struct Pair {
     var data = try FashionMNIST.load(folder: "\(options.folder)/\(FashionMNIST.defaultFolder)")
     let count = try options.integer("examples", data.train.count)
     if count != data.train.count { data.train = try examples(count, options) }
-    return Pair(
-      teacher: try model("teacher", [1200, 1200]), student: try model("student", [300, 300]), data: data,
+    return try Pair(
+      teacher: model("teacher", [1200, 1200]), student: { try model("student", [300, 300]) }, data: data,
       tested: data.test.count, warmUpSteps: 20, [0.2860], [0.3530])
   }
 
@@ -56,9 +60,9 @@ struct Pair {
         classCount: 10)
       return try load("resnet\(depth)", specification, options)
     }
-    return Pair(
-      teacher: try model(56), student: try model(20),
-      data: try CIFAR.load(.ten, folder: "\(options.folder)/data/benchmark/cifar"), tested: 2000, warmUpSteps: 5,
+    return try Pair(
+      teacher: model(56), student: { try model(20) },
+      data: CIFAR.load(.ten, folder: "\(options.folder)/data/benchmark/cifar"), tested: 2000, warmUpSteps: 5,
       [0.4914, 0.4822, 0.4465],
       [0.2470, 0.2435, 0.2616])
   }

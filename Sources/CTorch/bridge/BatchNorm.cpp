@@ -6,8 +6,8 @@
 //     y = ReLU((x − mean) / √(variance + ε) · weight + bias + residual)
 //
 // in two passes, one for the statistics and one for the rest, and its gradients in two more. It takes float32 and
-// bfloat16 on the processor, with the channels of a pixel side by side or with a plane for each channel; parameters,
-// statistics and sums are in float32. Whatever else comes goes to libtorch's own operators.
+// bfloat16 on processors with AVX-512, with the channels of a pixel side by side or with a plane for each channel;
+// parameters, statistics and sums are in float32. Whatever else comes goes to libtorch's own operators.
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -150,17 +150,17 @@ struct Gradients {
 };
 
 /// - Parameters:
-///   - output: what went out, if it went through a ReLU
+///   - output: what went out, if it went through a ReLU and something was added
 ///   - in_place: whether `gradient` is nobody else's, and may be overwritten
-Gradients gradients_of(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& output,
-                       const Statistics& statistics, const at::Tensor& gradient, bool in_place, bool training,
-                       bool wants_input, bool wants_residual) {
+Gradients gradients_of(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                       const at::Tensor& output, const Statistics& statistics, const at::Tensor& gradient,
+                       bool in_place, bool training, bool relu, bool wants_input, bool wants_residual) {
   const Shape shape = shape_of(input);
   const int64_t channels = shape.channels;
-  const bool relu = output.defined(), writes = relu && wants_residual;
+  const bool writes = relu && wants_residual;
   const double count = static_cast<double>(shape.per_channel());
   const float *mean = statistics.mean.const_data_ptr<float>(), *inverse = statistics.inverse.const_data_ptr<float>();
-  const float* scale = weight.const_data_ptr<float>();
+  const float *scale = weight.const_data_ptr<float>(), *offset = bias.const_data_ptr<float>();
   Gradients result;
   if (wants_residual) result.residual = relu && !in_place ? at::empty_like(input) : gradient;
   if (wants_input) result.input = in_place && !wants_residual ? gradient : at::empty_like(input);
@@ -169,31 +169,36 @@ Gradients gradients_of(const at::Tensor& input, const at::Tensor& weight, const 
   with_type(input, [&](auto type) {
     using Number = decltype(type);
     Row<Number> row{.input = input.const_data_ptr<Number>(),
-                    .output = relu ? output.const_data_ptr<Number>() : nullptr,
+                    .output = output.defined() ? output.const_data_ptr<Number>() : nullptr,
                     .gradient = gradient.const_data_ptr<Number>(),
                     .result = wants_input ? numbers<Number>(result.input) : nullptr,
                     .residual_result = writes ? numbers<Number>(result.residual) : nullptr};
-    const std::vector<float> means(mean, mean + channels);
-    const auto sums = writes ? run<GradientSums<true, true>>(shape, row, means)
-                      : relu ? run<GradientSums<true, false>>(shape, row, means)
-                             : run<GradientSums<false, false>>(shape, row, means);
-    std::vector<float> coefficients(4 * channels);
+    std::vector<float> coefficients(3 * channels);
+    for (int64_t channel = 0; channel < channels; channel++) {
+      coefficients[channel] = mean[channel];
+      coefficients[channels + channel] = scale[channel] * inverse[channel];
+      coefficients[2 * channels + channel] = offset[channel];
+    }
+    const auto sums = writes             ? run<GradientSums<Through::output, true>>(shape, row, coefficients)
+                      : output.defined() ? run<GradientSums<Through::output, false>>(shape, row, coefficients)
+                      : relu             ? run<GradientSums<Through::input, false>>(shape, row, coefficients)
+                                         : run<GradientSums<Through::all, false>>(shape, row, coefficients);
+    coefficients.resize(5 * channels);
     float *weight_gradient = numbers<float>(result.weight), *bias_gradient = numbers<float>(result.bias);
     for (int64_t channel = 0; channel < channels; channel++) {
       const double sum = sums[channel], product = sums[channels + channel], deviation = inverse[channel];
       bias_gradient[channel] = static_cast<float>(sum);
       weight_gradient[channel] = static_cast<float>(product * deviation);
-      const double factor = scale[channel] * deviation;
-      coefficients[channel] = mean[channel];
-      coefficients[channels + channel] = static_cast<float>(factor);
       if (!training) continue;  // the statistics do not depend on what comes in
-      coefficients[2 * channels + channel] = static_cast<float>(factor * deviation * deviation * product / count);
-      coefficients[3 * channels + channel] = static_cast<float>(factor * sum / count);
+      const double factor = scale[channel] * deviation;
+      coefficients[3 * channels + channel] = static_cast<float>(factor * deviation * deviation * product / count);
+      coefficients[4 * channels + channel] = static_cast<float>(factor * sum / count);
     }
     if (!wants_input) return;
     if (writes) row.gradient = row.residual_result;
-    if (relu && !writes) run<InputGradient<true>>(shape, row, coefficients);
-    else run<InputGradient<false>>(shape, row, coefficients);
+    if (writes || !relu) run<InputGradient<Through::all>>(shape, row, coefficients);
+    else if (output.defined()) run<InputGradient<Through::output>>(shape, row, coefficients);
+    else run<InputGradient<Through::input>>(shape, row, coefficients);
   });
   return result;
 }
@@ -205,24 +210,38 @@ struct BatchNorm : torch::autograd::Function<BatchNorm> {
                             double epsilon, bool relu) {
     const auto statistics = statistics_of(input, running_mean, running_var, {training, momentum, epsilon, relu});
     const auto output = normalize(input, weight, bias, residual, statistics, relu);
-    context->save_for_backward({input, weight, relu ? output : at::Tensor(), statistics.mean, statistics.inverse});
+    const bool adds = residual && residual->defined();
+    context->save_for_backward(
+        {input, weight, bias, relu && adds ? output : at::Tensor(), statistics.mean, statistics.inverse});
     context->saved_data["training"] = training;
     context->saved_data["epsilon"] = epsilon;
-    context->saved_data["adds"] = residual && residual->defined();
+    context->saved_data["relu"] = relu;
+    context->saved_data["adds"] = adds;
     return output;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& given) {
     const auto saved = context->get_saved_variables();
-    const auto &input = saved[0], &weight = saved[1], &output = saved[2];
-    const Statistics statistics{saved[3], saved[4]};
+    const auto &input = saved[0], &weight = saved[1], &bias = saved[2], &output = saved[3];
+    const Statistics statistics{saved[4], saved[5]};
+    const bool relu = context->saved_data["relu"].toBool();
     const bool training = context->saved_data["training"].toBool(), adds = context->saved_data["adds"].toBool();
     const bool wants_residual = adds && context->needs_input_grad(3);
     Gradients result;
     if (at::GradMode::is_enabled()) {
       // With a graph of the gradients themselves, everything has to be made of operators that have gradients.
-      const auto gradient = output.defined() ? given[0] * (output > 0) : given[0];
+      const auto through = [&] {
+        if (output.defined()) return output > 0;
+        const auto like = [&](const at::Tensor& numbers) {
+          std::vector<int64_t> sizes(input.dim(), 1);
+          sizes[1] = -1;
+          return numbers.detach().view(sizes);
+        };
+        const auto centred = input.detach().to(at::kFloat) - like(statistics.mean);
+        return centred * like(weight.detach() * statistics.inverse) + like(bias) > 0;
+      };
+      const auto gradient = relu ? given[0] * through() : given[0];
       const auto variance = statistics.inverse.pow(-2) - context->saved_data["epsilon"].toDouble();
       std::tie(result.input, result.weight, result.bias) = at::native_batch_norm_backward(
           gradient, input, weight, statistics.mean, variance, statistics.mean, statistics.inverse, training,
@@ -235,7 +254,7 @@ struct BatchNorm : torch::autograd::Function<BatchNorm> {
       // As libtorch does where it adds gradients up: what nobody else holds is overwritten, to spare memory traffic.
       // The two who hold it are the list of gradients and the line above.
       const bool in_place = copies || (given[0].use_count() == 2 && given[0].storage().use_count() == 1);
-      result = gradients_of(input, weight, output, statistics, gradient, in_place, training,
+      result = gradients_of(input, weight, bias, output, statistics, gradient, in_place, training, relu,
                             context->needs_input_grad(0), wants_residual);
     }
     const auto if_wanted = [&](size_t index, const at::Tensor& tensor) {
@@ -262,7 +281,8 @@ bool is_per_channel(const at::Tensor& tensor, int64_t channels) {
 bool suits(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias, const Optional& running_mean,
            const Optional& running_var, const Optional& residual, bool training) {
   if (!input.device().is_cpu() || input.layout() != at::kStrided || input.dim() < 2 || input.numel() == 0) return false;
-  if (input.scalar_type() != at::kFloat && input.scalar_type() != at::kBFloat16) return false;
+  const bool halves = input.scalar_type() == at::kBFloat16;
+  if ((!halves && input.scalar_type() != at::kFloat) || !bridge::has_wide_vectors(halves)) return false;
   const int64_t channels = input.size(1);
   if (training && input.numel() == channels) return false;  // without a variance: what that gives, libtorch decides
   if (const auto shape = shape_of(input); !shape.channels_last && shape.plane < least_plane) return false;

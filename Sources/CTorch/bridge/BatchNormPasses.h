@@ -13,10 +13,7 @@
 
 namespace bridge::passes {
 
-// --- Loops over numbers in a row -------------------------------------------------------------------------------------
-
-// Each takes `count` numbers whose channels repeat after `period` numbers, a multiple of the lanes, and coefficients
-// and sums for one period.
+// --- Sixteen numbers -------------------------------------------------------------------------------------------------
 
 template <typename Number>
 struct Row {
@@ -27,17 +24,6 @@ struct Row {
   Number* result = nullptr;
   Number* residual_result = nullptr;
 };
-
-/// Calls `step(at, index, count)` for all lanes at a time: where they are in the row and in the period, and how many
-/// of them count.
-template <typename Step>
-BRIDGE_INLINE void each(int64_t count, int64_t period, const Step& step) {
-  int64_t at = 0;
-  for (; at + period <= count; at += period)
-    for (int64_t index = 0; index < period; index += lanes) step(at + index, index, lanes);
-  for (int64_t index = 0; at + index < count; index += lanes)
-    step(at + index, index, std::min<int64_t>(lanes, count - at - index));
-}
 
 template <typename Number>
 BRIDGE_INLINE Floats load_some(const Number* from, int64_t count) {
@@ -62,110 +48,132 @@ BRIDGE_INLINE void store_some(Number* to, Floats value, int64_t count) {
   std::memcpy(to, copy, count * sizeof(Number));
 }
 
+// Each takes the numbers at `at`, of which `some` count, a vector of each of the coefficients, and two sums.
+
 /// Of x − shift: the sum and the sum of squares.
 struct Moments {
+  static constexpr int coefficients = 1;
   static constexpr bool sums = true;
 
   template <typename Number>
-  BRIDGE_INLINE static void run(const Row<Number>& row, int64_t count, int64_t period, const float* coefficients,
-                                 float* sums) {
-    each(count, period, [&](int64_t at, int64_t index, int64_t some) BRIDGE_ALWAYS {
-      Floats value = load_some(row.input + at, some) - load(coefficients + index);
-      if (some < lanes) value = first(value, some);
-      store(sums + index, load(sums + index) + value);
-      store(sums + period + index, load(sums + period + index) + value * value);
-    });
+  BRIDGE_INLINE static void step(const Row<Number>& row, int64_t at, int64_t some, const Floats* given, Floats* sums) {
+    Floats value = load_some(row.input + at, some) - given[0];
+    if (some < lanes) value = first(value, some);
+    sums[0] += value;
+    sums[1] += value * value;
   }
 };
 
 /// y = ReLU((x − mean) · scale + bias + residual); coefficients: mean, scale, bias.
 template <bool adds, bool rectifies>
 struct Apply {
+  static constexpr int coefficients = 3;
   static constexpr bool sums = false;
 
   template <typename Number>
-  BRIDGE_INLINE static void run(const Row<Number>& row, int64_t count, int64_t period, const float* coefficients,
-                                 float*) {
-    each(count, period, [&](int64_t at, int64_t index, int64_t some) BRIDGE_ALWAYS {
-      Floats value = (load_some(row.input + at, some) - load(coefficients + index)) *
-                         load(coefficients + period + index) +
-                     load(coefficients + 2 * period + index);
-      if constexpr (adds) value += load_some(row.residual + at, some);
-      // NaN stays NaN, as with libtorch's ReLU.
-      if constexpr (rectifies) value = (Floats)((Masks)value & ~(value < Floats{}));
-      store_some(row.result + at, value, some);
-    });
+  BRIDGE_INLINE static void step(const Row<Number>& row, int64_t at, int64_t some, const Floats* given, Floats*) {
+    Floats value = (load_some(row.input + at, some) - given[0]) * given[1] + given[2];
+    if constexpr (adds) value += load_some(row.residual + at, some);
+    // NaN stays NaN, as with libtorch's ReLU.
+    if constexpr (rectifies) value = (Floats)((Masks)value & ~(value < Floats{}));
+    store_some(row.result + at, value, some);
   }
 };
 
-/// The gradient before the ReLU, g = dy where y > 0, and of it: Σ g and Σ g (x − mean). Coefficients: mean.
-template <bool rectifies, bool writes>
+/// From what the backward passes see where a ReLU let through what it was given.
+enum class Through {
+  /// There is no ReLU.
+  all,
+  /// From what went out.
+  output,
+  /// From what came in, where nothing was added: that is read anyway.
+  input,
+};
+
+/// dy where y > 0, else 0; the coefficients begin with mean, scale, bias.
+template <Through through, typename Number>
+BRIDGE_INLINE Floats let_through(const Row<Number>& row, int64_t at, int64_t some, Floats centred, const Floats* given) {
+  const Floats gradient = load_some(row.gradient + at, some);
+  if constexpr (through == Through::output) return where_positive(load_some(row.output + at, some), gradient);
+  if constexpr (through == Through::input) return where_positive(centred * given[1] + given[2], gradient);
+  return gradient;
+}
+
+/// The gradient before the ReLU, g = dy where y > 0, and of it: Σ g and Σ g (x − mean). Coefficients: mean, scale,
+/// bias.
+template <Through through, bool writes>
 struct GradientSums {
+  static constexpr int coefficients = 3;
   static constexpr bool sums = true;
 
   template <typename Number>
-  BRIDGE_INLINE static void run(const Row<Number>& row, int64_t count, int64_t period, const float* coefficients,
-                                 float* sums) {
-    each(count, period, [&](int64_t at, int64_t index, int64_t some) BRIDGE_ALWAYS {
-      Floats gradient = load_some(row.gradient + at, some);
-      if constexpr (rectifies) gradient = where_positive(load_some(row.output + at, some), gradient);
-      if constexpr (writes) store_some(row.residual_result + at, gradient, some);
-      Floats product = gradient * (load_some(row.input + at, some) - load(coefficients + index));
-      if (some < lanes) product = first(product, some);
-      store(sums + index, load(sums + index) + gradient);
-      store(sums + period + index, load(sums + period + index) + product);
-    });
+  BRIDGE_INLINE static void step(const Row<Number>& row, int64_t at, int64_t some, const Floats* given, Floats* sums) {
+    const Floats centred = load_some(row.input + at, some) - given[0];
+    Floats gradient = let_through<through>(row, at, some, centred, given);
+    if constexpr (writes) store_some(row.residual_result + at, gradient, some);
+    Floats product = gradient * centred;
+    if (some < lanes) gradient = first(gradient, some), product = first(product, some);
+    sums[0] += gradient;
+    sums[1] += product;
   }
 };
 
-/// dx = g · scale − (x − mean) · slope − offset; coefficients: mean, scale, slope, offset.
-template <bool rectifies>
+/// dx = g · scale − (x − mean) · slope − offset; coefficients: mean, scale, bias, slope, offset.
+template <Through through>
 struct InputGradient {
+  static constexpr int coefficients = 5;
   static constexpr bool sums = false;
 
   template <typename Number>
-  BRIDGE_INLINE static void run(const Row<Number>& row, int64_t count, int64_t period, const float* coefficients,
-                                 float*) {
-    each(count, period, [&](int64_t at, int64_t index, int64_t some) BRIDGE_ALWAYS {
-      Floats gradient = load_some(row.gradient + at, some);
-      if constexpr (rectifies) gradient = where_positive(load_some(row.output + at, some), gradient);
-      const Floats centred = load_some(row.input + at, some) - load(coefficients + index);
-      store_some(row.result + at,
-                 gradient * load(coefficients + period + index) - centred * load(coefficients + 2 * period + index) -
-                     load(coefficients + 3 * period + index),
-                 some);
-    });
+  BRIDGE_INLINE static void step(const Row<Number>& row, int64_t at, int64_t some, const Floats* given, Floats*) {
+    const Floats centred = load_some(row.input + at, some) - given[0];
+    const Floats gradient = let_through<through>(row, at, some, centred, given);
+    store_some(row.result + at, gradient * given[1] - centred * given[3] - given[4], some);
   }
 };
 
-// --- The same, for the processor at hand -----------------------------------------------------------------------------
+// --- Numbers in a row ------------------------------------------------------------------------------------------------
 
-template <typename Loop, typename Number>
-void run_plain(const Row<Number>& row, int64_t count, int64_t period, const float* coefficients, float* sums) {
-  Loop::run(row, count, period, coefficients, sums);
-}
+/// Vectors whose coefficients and sums are kept in registers.
+constexpr int kept = 4;
 
-#if defined(BRIDGE_AVX512)
+/// Takes `count` numbers whose channels repeat after `period` numbers, a multiple of the lanes. There are coefficients
+/// and sums for one period.
 template <typename Loop, typename Number>
-BRIDGE_AVX512 void run_avx512(const Row<Number>& row, int64_t count, int64_t period, const float* coefficients,
-                               float* sums) {
-  Loop::run(row, count, period, coefficients, sums);
-}
-
-template <typename Loop, typename Number>
-BRIDGE_AVX2 void run_avx2(const Row<Number>& row, int64_t count, int64_t period, const float* coefficients,
-                           float* sums) {
-  Loop::run(row, count, period, coefficients, sums);
-}
-#endif
-
-template <typename Loop, typename Number>
-inline auto chosen() {
-#if defined(BRIDGE_AVX512)
-  if (vector_level() == 2) return run_avx512<Loop, Number>;
-  if (vector_level() == 1) return run_avx2<Loop, Number>;
-#endif
-  return run_plain<Loop, Number>;
+BRIDGE_WIDE void run_row(const Row<Number>& given_row, int64_t count, int64_t period, const float* coefficients,
+                         float* all_sums) {
+  constexpr int kinds = Loop::coefficients;
+  const Row<Number> row = given_row;  // what is written cannot change it
+  int64_t at = 0;
+  if (period == kept * lanes) {
+    Floats given[kept][kinds], sums[kept][2];
+    unrolled<kept>([&](auto vector) BRIDGE_ALWAYS {
+      unrolled<kinds>([&](auto kind) BRIDGE_ALWAYS {
+        given[vector][kind] = load(coefficients + kind * period + vector * lanes);
+      });
+      unrolled<2>([&](auto kind) BRIDGE_ALWAYS {
+        sums[vector][kind] = load(all_sums + kind * period + vector * lanes);
+      });
+    });
+    for (; at + period <= count; at += period)
+      unrolled<kept>([&](auto vector) BRIDGE_ALWAYS {
+        Loop::step(row, at + vector * lanes, lanes, given[vector], sums[vector]);
+      });
+    unrolled<kept>([&](auto vector) BRIDGE_ALWAYS {
+      unrolled<2>([&](auto kind) BRIDGE_ALWAYS {
+        store(all_sums + kind * period + vector * lanes, sums[vector][kind]);
+      });
+    });
+  }
+  for (int64_t index = 0; at < count; at += lanes, index = index + lanes < period ? index + lanes : 0) {
+    Floats given[kinds], sums[2] = {load(all_sums + index), load(all_sums + period + index)};
+    unrolled<kinds>([&](auto kind) BRIDGE_ALWAYS { given[kind] = load(coefficients + kind * period + index); });
+    Loop::step(row, at, std::min(lanes, count - at), given, sums);
+    if constexpr (Loop::sums) {
+      store(all_sums + index, sums[0]);
+      store(all_sums + period + index, sums[1]);
+    }
+  }
 }
 
 // --- Over whole tensors ----------------------------------------------------------------------------------------------
@@ -197,12 +205,11 @@ Row<Number> moved(const Row<Number>& row, int64_t by) {
 template <typename Loop, typename Number>
 std::vector<double> run(const Shape& shape, const Row<Number>& row, const std::vector<float>& coefficients) {
   const int64_t channels = shape.channels, kinds = static_cast<int64_t>(coefficients.size()) / channels;
-  const auto loop = chosen<Loop, Number>();
-  int64_t period = lanes;
+  int64_t period = kept * lanes;
   if (shape.channels_last) {
     // Long enough that sums are not waited for.
-    period = std::lcm(channels, lanes);
-    period *= (4 * lanes + period - 1) / period;
+    const int64_t least = std::lcm(channels, lanes);
+    period = (period + least - 1) / least * least;
   }
   const auto spread = [&](std::vector<float>& to, int64_t channel) {
     for (int64_t kind = 0; kind < kinds; kind++) {
@@ -217,20 +224,22 @@ std::vector<double> run(const Shape& shape, const Row<Number>& row, const std::v
   in_parts(parts, [&](int64_t part) {
     double* mine = sums.data() + part * 2 * channels;
     std::vector<float> spread_coefficients(kinds * period), block_sums(2 * period);
+    // Of as many numbers as lie together each is another channel's, or all are one's.
+    const int64_t group = shape.channels_last ? channels : period;
     const auto pass = [&](int64_t start, int64_t count, int64_t channel) {
-      loop(moved(row, start), count, period, spread_coefficients.data(), block_sums.data());
+      run_row<Loop>(moved(row, start), count, period, spread_coefficients.data(), block_sums.data());
       if (!Loop::sums) return;
-      for (int64_t kind = 0; kind < 2; kind++)
-        for (int64_t index = 0; index < period; index++)
-          mine[kind * channels + (shape.channels_last ? index % channels : channel)] +=
-              block_sums[kind * period + index];
+      for (int64_t index = 0; index < 2 * period; index += group) {
+        double* to = mine + (index < period ? 0 : channels) + channel;
+        for (int64_t next = 0; next < group; next++) to[shape.channels_last ? next : 0] += block_sums[index + next];
+      }
       std::fill(block_sums.begin(), block_sums.end(), 0.0f);
     };
     const int64_t start = part_start(part, parts, pieces), end = part_start(part + 1, parts, pieces);
     if (shape.channels_last) spread(spread_coefficients, 0);
     const int64_t step = shape.channels_last ? block_periods * period / size : 1;
     for (int64_t piece = start; piece < end; piece += step) {
-      const int64_t channel = piece % channels;
+      const int64_t channel = shape.channels_last ? 0 : piece % channels;
       if (!shape.channels_last) spread(spread_coefficients, channel);
       pass(piece * size, std::min(step, end - piece) * size, channel);
     }

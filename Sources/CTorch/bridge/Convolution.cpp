@@ -14,7 +14,7 @@
 #include <torch/library.h>
 
 #include <optional>
-#include <utility>
+#include <tuple>
 
 #include "ConvolutionPairs.h"
 
@@ -92,16 +92,13 @@ struct Convolution : torch::autograd::Function<Convolution> {
     const auto &input = saved[0], &weight = saved[1];
     const int64_t stride = context->saved_data["stride"].toInt();
     const bool wants_input = context->needs_input_grad(0), wants_weight = context->needs_input_grad(1);
-    const auto derive = [&](bool of_input, bool of_weight) {
-      const auto [first, second, _] = at::convolution_backward(
-          given[0], input, weight.to(at::kBFloat16), std::nullopt, {stride, stride}, {1, 1}, {1, 1}, false, {0, 0}, 1,
-          {of_input, of_weight, false});
-      return std::pair(first, second);
-    };
     at::Tensor input_gradient, weight_gradient;
     if (at::GradMode::is_enabled()) {
       // With a graph of the gradients themselves, everything has to be made of operators that have gradients.
-      std::tie(input_gradient, weight_gradient) = derive(wants_input, wants_weight);
+      at::Tensor none;
+      std::tie(input_gradient, weight_gradient, none) = at::convolution_backward(
+          given[0], input, weight.to(at::kBFloat16), std::nullopt, {stride, stride}, {1, 1}, {1, 1}, false, {0, 0}, 1,
+          {wants_input, wants_weight, false});
     } else {
       const Sizes sizes = sizes_of(input, weight, stride);
       const auto gradient = given[0].contiguous(at::MemoryFormat::ChannelsLast);
@@ -109,7 +106,7 @@ struct Convolution : torch::autograd::Function<Convolution> {
         const Sizes turned{sizes.images, sizes.rows, sizes.columns, sizes.outputs, sizes.inputs, 1};
         input_gradient = convolution_outputs(gradient, weight, turned, true);
       } else if (wants_input) {
-        input_gradient = derive(true, false).first;
+        input_gradient = convolution_strided_input_gradient(gradient, weight, sizes);
       }
       if (wants_weight) weight_gradient = convolution_weight_gradient(input, gradient, weight, sizes);
     }

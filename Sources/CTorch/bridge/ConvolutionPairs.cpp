@@ -53,6 +53,24 @@ BRIDGE_PAIRS_INLINE __m512i broadcast(const void* pair) {
   return _mm512_set1_epi32(static_cast<int>(value));
 }
 
+/// What is read next, fetched into the caches some of it at a time, while something else is computed.
+struct Ahead {
+  const char* at;
+  int64_t left;
+  /// Bytes at a time.
+  int64_t step;
+
+  Ahead(const void* data, int64_t bytes, int64_t steps)
+      : at(static_cast<const char*>(data)), left(data ? bytes : 0), step((bytes / steps + 64) / 64 * 64) {}
+
+  BRIDGE_PAIRS_INLINE void fetch() {
+    const int64_t bytes = std::min(step, left);
+    for (int64_t byte = 0; byte < bytes; byte += 64) _mm_prefetch(at + byte, _MM_HINT_T1);
+    at += bytes;
+    left -= bytes;
+  }
+};
+
 // --- Outputs ---------------------------------------------------------------------------------------------------------
 
 /// `pixels` outputs beside each other in `blocks` times sixteen channels.
@@ -116,10 +134,11 @@ void copy_image(const Half* image, Half* padded, const ConvolutionSizes& sizes, 
 
 template <int pixels, int blocks, int stride>
 BRIDGE_PAIRS_TARGET void image_outputs(const Half* padded, int64_t row, const Half* weights, Half* output,
-                                       const ConvolutionSizes& sizes) {
+                                       const ConvolutionSizes& sizes, const Half* next) {
+  Ahead ahead(next, sizes.rows * sizes.columns * sizes.inputs * sizeof(Half), sizes.output_rows());
   const int64_t columns = sizes.output_columns(), channels = sizes.outputs, size = side * side * sizes.inputs * lanes;
   for (int64_t block = 0; block < channels / lanes; block += blocks)
-    for (int64_t y = 0; y < sizes.output_rows(); y++)
+    for (int64_t y = 0; y < sizes.output_rows(); y++, ahead.fetch())
       for (int64_t x = 0; x < columns; x += pixels)
         outputs<pixels, blocks, stride>(padded + y * stride * row + x * stride * sizes.inputs, row, sizes.inputs,
                                         weights + block * size, output + (y * columns + x) * channels + block * lanes,
@@ -147,7 +166,7 @@ void pack(const at::Tensor& weight, bool flipped, int64_t blocks, Half* packed) 
         }
 }
 
-using ImageOutputs = void (*)(const Half*, int64_t, const Half*, Half*, const ConvolutionSizes&);
+using ImageOutputs = void (*)(const Half*, int64_t, const Half*, Half*, const ConvolutionSizes&, const Half*);
 
 }  // namespace
 
@@ -183,10 +202,136 @@ at::Tensor convolution_outputs(const at::Tensor& input, const at::Tensor& weight
     const int64_t end = part_start(part + 1, parts, sizes.images);
     for (int64_t image = part_start(part, parts, sizes.images); image < end; image++) {
       copy_image(images + image * image_size, mine, sizes, padding.row);
-      compute(mine, padding.row, weights, results + image * result_size, sizes);
+      const Half* next = image + 1 < end ? images + (image + 1) * image_size : nullptr;
+      compute(mine, padding.row, weights, results + image * result_size, sizes, next);
     }
   });
   return output;
+}
+
+// --- The gradient of what came in, where windows lie two pixels apart --------------------------------------------------
+
+namespace {
+
+// dx[2 i + odd, 2 j + odd'] is over those windows that had the pixel: of an even one in their middle, of an odd one in
+// their first or third place. So there are four convolutions, with 1, 2, 2 and 4 places, each for a quarter of the pixels.
+
+/// Where the place of a window lies that had a pixel, and how far from its half: for even pixels one, for odd ones two.
+struct Place {
+  int64_t window, offset;
+};
+constexpr Place places[2][2] = {{{1, 0}, {1, 0}}, {{0, 1}, {2, 0}}};
+constexpr int64_t place_count(int64_t odd) { return odd ? 2 : 1; }
+
+/// As `outputs`, for the pixels of one of the four kinds: every other one in a row.
+///
+/// - Parameters:
+///   - gradient: of what went out, at the row and the column of the first pixel's half, in an image with its padding
+///   - weights: `[places, places, inputs / 2, blocks, 16, 2]`
+template <int pixels, int blocks>
+BRIDGE_PAIRS_INLINE void quarter_outputs(const Half* gradient, int64_t row, int64_t inputs, const Half* weights,
+                                         int64_t odd_row, int64_t odd_column, Half* output, int64_t channels,
+                                         int64_t count) {
+  __m512 sums[pixels][blocks];
+  UNROLLED(pixel, pixels) {
+    UNROLLED(block, blocks) { sums[pixel][block] = _mm512_setzero_ps(); });
+  });
+  for (int64_t y = 0; y < place_count(odd_row); y++)
+    for (int64_t x = 0; x < place_count(odd_column); x++) {
+      const Half* from = gradient + places[odd_row][y].offset * row + places[odd_column][x].offset * inputs;
+      for (int64_t channel = 0; channel < inputs; channel += 2, weights += blocks * 2 * lanes) {
+        __m512i window[blocks];
+        UNROLLED(block, blocks) { window[block] = _mm512_loadu_si512(weights + block * 2 * lanes); });
+        UNROLLED(pixel, pixels) {
+          const __m512i pair = broadcast(from + pixel * inputs + channel);
+          UNROLLED(block, blocks) {
+            __m512& sum = sums[pixel][block];
+            sum = multiply_add(sum, pair, window[block]);
+          });
+        });
+      }
+    }
+  UNROLLED(pixel, pixels) {
+    if (pixel < count) {
+      UNROLLED(block, blocks) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(output + 2 * pixel * channels + block * lanes),
+                            (__m256i)_mm512_cvtneps_pbh(sums[pixel][block]));
+      });
+    }
+  });
+}
+
+/// - Parameter sizes: of the convolution, as are its inputs and outputs
+template <int blocks>
+BRIDGE_PAIRS_TARGET void image_quarters(const Half* padded, int64_t row, const Half* weights, Half* result,
+                                        const ConvolutionSizes& sizes, const Half* next) {
+  constexpr int pixels = 8;
+  Ahead ahead(next, sizes.output_rows() * sizes.output_columns() * sizes.outputs * sizeof(Half), 2 * sizes.rows);
+  for (int64_t group = 0; group < sizes.inputs; group += blocks * lanes)
+    for (int64_t odd_row = 0; odd_row < 2; odd_row++)
+      for (int64_t odd_column = 0; odd_column < 2; odd_column++) {
+        const int64_t count = (sizes.columns - odd_column + 1) / 2;
+        for (int64_t y = odd_row; y < sizes.rows; y += 2, ahead.fetch())
+          for (int64_t x = 0; x < count; x += pixels)
+            quarter_outputs<pixels, blocks>(
+                padded + (y / 2 + 1) * row + (x + 1) * sizes.outputs, row, sizes.outputs, weights, odd_row, odd_column,
+                result + (y * sizes.columns + 2 * x + odd_column) * sizes.inputs + group, sizes.inputs, count - x);
+        weights += place_count(odd_row) * place_count(odd_column) * sizes.outputs * blocks * lanes;
+      }
+}
+
+/// Weights in the order in which `image_quarters` reads them.
+template <typename Number>
+void pack_quarters(const at::Tensor& weight, int64_t blocks, Half* packed) {
+  const int64_t outputs = weight.size(0), inputs = weight.size(1);
+  const Number* data = weight.const_data_ptr<Number>();
+  for (int64_t group = 0; group < inputs; group += blocks * lanes)
+    for (int64_t quarter = 0; quarter < 4; quarter++)
+      for (int64_t y = 0; y < place_count(quarter / 2); y++)
+        for (int64_t x = 0; x < place_count(quarter % 2); x++)
+          for (int64_t output = 0; output < outputs; output += 2)
+            for (int64_t input = group; input < group + blocks * lanes; input++) {
+              const Number* from = data + input * weight.stride(1) + output * weight.stride(0) +
+                                   places[quarter / 2][y].window * weight.stride(2) +
+                                   places[quarter % 2][x].window * weight.stride(3);
+              for (int64_t odd = 0; odd < 2; odd++) *packed++ = c10::BFloat16(from[odd * weight.stride(0)]).x;
+            }
+}
+
+}  // namespace
+
+at::Tensor convolution_strided_input_gradient(const at::Tensor& gradient, const at::Tensor& weight,
+                                              const ConvolutionSizes& sizes) {
+  const bool two = sizes.inputs % (2 * lanes) == 0;
+  at::Tensor packed = at::empty({weight.numel()}, at::kShort);
+  Half* weights = reinterpret_cast<Half*>(packed.mutable_data_ptr<int16_t>());
+  if (weight.scalar_type() == at::kFloat) pack_quarters<float>(weight, two ? 2 : 1, weights);
+  else pack_quarters<c10::BFloat16>(weight, two ? 2 : 1, weights);
+
+  at::Tensor result = at::empty({sizes.images, sizes.inputs, sizes.rows, sizes.columns},
+                                gradient.options().memory_format(at::MemoryFormat::ChannelsLast));
+  // What went out is what comes in here.
+  const ConvolutionSizes turned{sizes.images, sizes.output_rows(), sizes.output_columns(), sizes.outputs, sizes.inputs,
+                                1};
+  const Padded padding(turned, 8);
+  const int64_t parts = std::min<int64_t>(sizes.images, at::get_num_threads());
+  at::Tensor padded = at::zeros({parts, padding.count}, at::kShort);
+  const Half* images = reinterpret_cast<const Half*>(gradient.const_data_ptr());
+  Half* copies = reinterpret_cast<Half*>(padded.mutable_data_ptr());
+  Half* results = reinterpret_cast<Half*>(result.mutable_data_ptr());
+  const int64_t image_size = turned.rows * turned.columns * turned.inputs;
+  const int64_t result_size = sizes.rows * sizes.columns * sizes.inputs;
+  in_parts(parts, [&](int64_t part) {
+    Half* mine = copies + part * padding.count;
+    const int64_t end = part_start(part + 1, parts, sizes.images);
+    for (int64_t image = part_start(part, parts, sizes.images); image < end; image++) {
+      copy_image(images + image * image_size, mine, turned, padding.row);
+      const Half* next = image + 1 < end ? images + (image + 1) * image_size : nullptr;
+      (two ? image_quarters<2> : image_quarters<1>)(mine, padding.row, weights, results + image * result_size, sizes,
+                                                    next);
+    }
+  });
+  return result;
 }
 
 // --- The gradient of the weights -------------------------------------------------------------------------------------
@@ -251,7 +396,8 @@ BRIDGE_PAIRS_TARGET void pair_gradients(const Half* image, const ConvolutionSize
 /// Adds to `sums`, `[3, inputs, blocks, 16]`, what `count` images give for one row of the window.
 template <int inputs, int blocks>
 BRIDGE_PAIRS_TARGET void add_products(const Pair* input, const Pair* gradient, int64_t count,
-                                      const ConvolutionSizes& sizes, const Pairs& pairs, float* sums) {
+                                      const ConvolutionSizes& sizes, const Pairs& pairs, float* sums,
+                                      Ahead& next_inputs, Ahead& next_gradients) {
   __m512 sum[side][inputs][blocks];
   UNROLLED(x, 3) {
     UNROLLED(channel, inputs) {
@@ -261,7 +407,7 @@ BRIDGE_PAIRS_TARGET void add_products(const Pair* input, const Pair* gradient, i
     });
   });
   for (int64_t image = 0; image < count; image++)
-    for (int64_t y = 0; y < sizes.output_rows(); y++) {
+    for (int64_t y = 0; y < sizes.output_rows(); y++, next_inputs.fetch(), next_gradients.fetch()) {
       const Pair* from = input + image * pairs.input_count + y * sizes.stride * pairs.input_row;
       const Pair* others = gradient + image * pairs.gradient_count + y * pairs.gradient_row;
       for (int64_t column = 0; column < pairs.columns; column++) {
@@ -318,11 +464,18 @@ at::Tensor convolution_weight_gradient(const at::Tensor& input, const at::Tensor
         pair_inputs(images + (first + image) * image_size, sizes, pairs, mine + image * pairs.input_count);
         pair_gradients(gradients + (first + image) * gradient_size, sizes, others + image * pairs.gradient_count);
       }
+      const int64_t following = std::min(together, end - first - count);
+      const int64_t steps = weight.numel() / step * count * sizes.output_rows();
+      const auto ahead = [&](const Half* data, int64_t size) {
+        return Ahead(following > 0 ? data + (first + count) * size : nullptr, following * size * sizeof(Half), steps);
+      };
+      Ahead next_inputs = ahead(images, image_size), next_gradients = ahead(gradients, gradient_size);
       float* sum = all + part * weight.numel();
       for (int64_t y = 0; y < side; y++)
         for (int64_t output = 0; output < sizes.outputs; output += blocks * lanes)
           for (int64_t channel = 0; channel < sizes.inputs; channel += channels, sum += step)
-            add(mine + y * pairs.input_row + channel, others + output, count, sizes, pairs, sum);
+            add(mine + y * pairs.input_row + channel, others + output, count, sizes, pairs, sum, next_inputs,
+                next_gradients);
     }
   });
 

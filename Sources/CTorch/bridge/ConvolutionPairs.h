@@ -28,6 +28,14 @@ struct ConvolutionSizes {
 at::Tensor convolution_outputs(const at::Tensor& input, const at::Tensor& weight, const ConvolutionSizes& sizes,
                                bool flipped);
 
+/// The gradient of what came in where the stride is 2, in bfloat16, channels last.
+///
+/// - Parameters:
+///   - gradient: of what went out, alike
+///   - sizes: the convolution's own
+at::Tensor convolution_strided_input_gradient(const at::Tensor& gradient, const at::Tensor& weight,
+                                              const ConvolutionSizes& sizes);
+
 /// The gradient of the weights in float32, with the layout of `weight`.
 ///
 /// - Parameters:

@@ -148,7 +148,11 @@ struct WeightedSum : torch::autograd::Function<WeightedSum> {
     const auto shares = at::empty({static_cast<int64_t>(sums.size())}, sums[0].options().dtype(at::kDouble));
     double* share = shares.data_ptr<double>();
     double total = 0;
-    for (size_t i = 0; i < sums.size(); i++) total += share[i] = sums[i].const_data_ptr<float>()[0] * weights[i];
+    for (size_t i = 0; i < sums.size(); i++) {
+      // In the type of the loss: one that is infinite there is so here.
+      share[i] = static_cast<float>(sums[i].const_data_ptr<float>()[0] * weights[i]);
+      total += share[i];
+    }
     context->saved_data["weights"] = std::move(weights);
     context->mark_non_differentiable({shares});
     return {number(total, sums[0]), shares};

@@ -292,7 +292,11 @@ public final class Experiment: Sendable {
     let job = try TrainingJob(trialOf: recipe, materials: materials)
     guard let teacher = try runner.cachedTeacher(job), let cache = try runner.cache(job) else { return }
     let loader = try runner.makeLoader(job)
-    try learner.objective().requireFit(student: learner.student, cached: teacher, loader: loader)
+    do {
+      try learner.objective().requireFit(student: learner.student, cached: teacher, loader: loader)
+    } catch let error as DistillationError {
+      throw RunError("teacher.cache: \(cache.folder): \(error)")
+    }
     observer(.stage("Checking the teacher cache \(cache.folder)"))
     do {
       try cache.verify { done in

@@ -21,7 +21,8 @@ public struct EvaluationSet {
     batchSize: Int? = nil, channelsLast: Bool = false
   ) throws {
     let examples = examples ?? Array(0..<dataset.count)
-    var options = DataLoader.Options(batchSize: batchSize ?? 500)
+    // Large batches, of which one ahead is enough.
+    var options = DataLoader.Options(batchSize: batchSize ?? 500, prefetch: 1)
     options.normalization = normalization
     options.device = device
     options.channelsLast = channelsLast
@@ -53,15 +54,16 @@ public struct EvaluationSet {
   }
 
   /// How many examples a model is shown at a time: so many that its largest activation has 8 MiB on a processor, at
-  /// least 32 and at most 2,048. Matrix products want large batches, but what does not fit into the caches takes longer to
+  /// least 32 and at most 512. Matrix products want large batches, but what does not fit into the caches takes longer to
   /// move than to compute: a ResNet-20 for 32×32 pixels answers 100 at a time almost twice as fast as 500, and three times
-  /// as fast as 1,000. Other devices take 256 MiB.
+  /// as fast as 1,000. Other devices take 256 MiB and up to 2,048.
   public func batchSize(for model: any Layer) -> Int {
     guard givenBatchSize == nil, let rows = try? model.summary(inputShape: loader.dataset.exampleShape).rows else {
       return options.batchSize
     }
     let largest = 4 * (rows.map { $0.outputShape.reduce(1, *) }.max() ?? 1)
-    return min(2_048, max(32, (options.device.kind == .cpu ? 8 << 20 : 256 << 20) / max(1, largest)))
+    let (bytes, most) = options.device.kind == .cpu ? (8 << 20, 512) : (256 << 20, 2_048)
+    return min(most, max(32, bytes / max(1, largest)))
   }
 
   private func loader(for model: any Layer) throws -> DataLoader {

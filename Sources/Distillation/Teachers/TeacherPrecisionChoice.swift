@@ -14,7 +14,7 @@ public struct TeacherPrecisionChoice: Codable, Sendable, Equatable {
   /// What was seen of one precision.
   public struct Trial: Codable, Sendable, Equatable {
     public var precision: TeacherPrecision
-    /// For one example: the median.
+    /// For one example: the fastest of some rounds. What else the machine does can only add to it.
     public var seconds: Double
     /// nil for float32 itself, and where it could not be computed.
     public var fidelity: TeacherFidelity?
@@ -89,7 +89,7 @@ public struct TeacherPrecisionChoice: Codable, Sendable, Equatable {
     }
     let timed = Double(min(count, 4 * batchSize))
     for index in racers.indices where !times[index].isEmpty {
-      racers[index].trial.seconds = times[index].sorted()[times[index].count / 2] / timed
+      racers[index].trial.seconds = (times[index].min() ?? 0) / timed
     }
     self.init(trials: racers.map(\.trial) + refused)
   }

@@ -66,11 +66,11 @@ public struct PrecisionChoice: Codable, Sendable, Equatable {
       if channelsLast { try model.useChannelsLast() }
       let expected = try exact ?? Racer(Computation(), model, ordered).logits()
       exact = expected
-      for computation in computations where computation.channelsLast == channelsLast {
-        let racer = try Racer(computation, model, ordered)
-        try racer.check(against: expected)
-        racers.append(racer)
-      }
+      let those = try computations.filter { $0.channelsLast == channelsLast }.map { try Racer($0, model, ordered) }
+      // All are compared before any of them trains, which moves the running statistics that logits depend on.
+      for racer in those { try racer.compare(with: expected) }
+      for racer in those { try racer.takeFirstStep() }
+      racers += those
     }
     let clock = ContinuousClock()
     let start = clock.now
@@ -137,17 +137,27 @@ public struct PrecisionChoice: Codable, Sendable, Equatable {
       }
     }
 
-    /// Also the first step, which prepares what the others use and is not timed.
-    func check(against expected: Tensor) throws {
-      do {
+    func compare(with expected: Tensor) throws {
+      try unsoundIfItFails {
         let size = try expected.norm().item()
         let difference = try (logits() - expected).norm().item()
         deviation = difference == 0 ? 0 : difference / max(size, 1e-30)
         if !deviation.isFinite { deviation = .infinity }
-        let hasFiniteGradients = try step { parameters in
-          try parameters.allSatisfy { try $0.gradient?.isFinite().all() ?? true }
-        }
-        isSound = hasFiniteGradients && deviation <= PrecisionChoice.allowedDeviation
+        isSound = deviation <= PrecisionChoice.allowedDeviation
+      }
+    }
+
+    /// A step that prepares what the others use, and is not timed.
+    func takeFirstStep() throws {
+      guard isSound else { return }
+      try unsoundIfItFails {
+        isSound = try step { parameters in try parameters.allSatisfy { try $0.gradient?.isFinite().all() ?? true } }
+      }
+    }
+
+    private func unsoundIfItFails(_ body: () throws -> Void) throws {
+      do {
+        try body()
       } catch  where computation.precision != .float32 {
         deviation = .infinity
         isSound = false

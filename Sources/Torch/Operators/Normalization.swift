@@ -19,7 +19,11 @@ public func batchNorm(
   _ input: Tensor, weight: Tensor?, bias: Tensor?, runningMean: Tensor?, runningVariance: Tensor?, isTraining: Bool,
   momentum: Double, epsilon: Double
 ) throws -> Tensor {
-  try Dispatcher.call(
+  if isTraining, let weight, let bias {
+    return try Dispatcher.call(
+      .fusedBatchNorm, input, weight, bias, runningMean, runningVariance, Tensor?.none, true, momentum, epsilon, false)
+  }
+  return try Dispatcher.call(
     .batchNorm, input, weight, bias, runningMean, runningVariance, isTraining, momentum, epsilon, true)
 }
 
