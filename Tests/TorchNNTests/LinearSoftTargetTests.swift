@@ -119,6 +119,57 @@ struct LinearSoftTargetTests {
     try assertNear(fromLogits, expected, 2e-5)
   }
 
+  /// Vocabularies are padded, by whole blocks of classes and by single ones.
+  @Test(arguments: [false, true], [DType.float32, .float64])
+  func maskedClassesAreAsIfTheyWereNotThere(isReverse: Bool, type: DType) throws {
+    let classes = 5000
+    let masked = Array(0..<2048) + [2050] + Array(4096..<classes)
+    let kept = (0..<classes).filter { !masked.contains($0) }
+    let full = try Pair(rows: 4, classes: classes, dtype: type)
+    let labels = try Tensor([2048, -1, 2049, 4000])
+    let mask = try Tensor((0..<classes).map { Float($0 < 2048 || $0 == 2050 || $0 >= 4096 ? -Float.infinity : 0) }).to(
+      type)
+    let places = try Tensor(kept.map { Int64($0) })
+    func gathered(_ tensor: Tensor?) throws -> Tensor { try #require(tensor).gathered(places) }
+    func loss(_ inputs: [Tensor], _ teacher: LinearOutput, _ labels: Tensor, hasTeacher: Bool) throws -> Tensor {
+      try linearSoftTargetLoss(
+        student: LinearOutput(features: inputs[0], weight: inputs[1], bias: inputs[2]),
+        teacher: hasTeacher ? .layer(teacher) : nil, labels: labels, temperature: 2, isReverse: isReverse,
+        softWeight: 0.4, hardWeight: 0.8
+      ).total
+    }
+    for hasTeacher in [true, false] {
+      let bias = try #require(full.bias), teacherBias = try #require(full.teacher.bias)
+      var teacher = full.teacher
+      teacher.features = try teacher.features.to(type)
+      teacher.weight = try teacher.weight.to(type)
+      teacher.bias = try teacherBias + mask
+      let own = try [full.features, full.weight, try bias + mask].map { try $0.copied().requireGradient() }
+      let found = try loss(own, teacher, labels, hasTeacher: hasTeacher)
+      try found.backward()
+      let small = try [full.features, gathered(full.weight), gathered(bias)].map { try $0.copied().requireGradient() }
+      let smallTeacher = LinearOutput(
+        features: teacher.features, weight: try gathered(teacher.weight), bias: try gathered(teacherBias))
+      let newLabels = try Tensor([2048, -1, 2049, 4000].map { label in Int64(kept.firstIndex(of: label) ?? -1) })
+      let expected = try loss(small, smallTeacher, newLabels, hasTeacher: hasTeacher)
+      try expected.backward()
+      try assertClose(found.item(), expected.item(), relative: 1e-5)
+      let gradients = try own.map { try #require($0.gradient) }
+      let others = try small.map { try #require($0.gradient) }
+      try assertNear(
+        [gradients[0], gathered(gradients[1]), gathered(gradients[2])], others, 1e-4)
+      #expect(try gradients[1].absolute().sum().item().isFinite)
+      #expect(try gradients[2].gathered(Tensor([Int64(0), 2050, 4999])).absolute().sum().item() == 0)
+    }
+  }
+
+  @Test func aLayerWithoutClassesIsRefused() throws {
+    #expect(throws: TorchError.self) {
+      try linearSoftTargetLoss(
+        student: LinearOutput(features: Tensor.ones([2, 3]), weight: Tensor.ones([0, 3])), labels: Tensor([-1, -1]))
+    }
+  }
+
   /// At a low temperature one class has nearly everything; at a high one all have nearly the same, and what is left of
   /// their differences is multiplied with T².
   @Test(arguments: [0.01, 1.0, 20, 500], [0.0, 1, 3000])

@@ -42,7 +42,6 @@ void with_type(const at::Tensor& tensor, const Body& body) {
 struct Settings {
   bool training;
   double momentum, epsilon;
-  bool relu;
 };
 
 Shape shape_of(const at::Tensor& input) {
@@ -208,7 +207,7 @@ struct BatchNorm : torch::autograd::Function<BatchNorm> {
                             const at::Tensor& weight, const at::Tensor& bias, const Optional& residual,
                             const Optional& running_mean, const Optional& running_var, bool training, double momentum,
                             double epsilon, bool relu) {
-    const auto statistics = statistics_of(input, running_mean, running_var, {training, momentum, epsilon, relu});
+    const auto statistics = statistics_of(input, running_mean, running_var, {training, momentum, epsilon});
     const auto output = normalize(input, weight, bias, residual, statistics, relu);
     const bool adds = residual && residual->defined();
     context->save_for_backward(
@@ -312,7 +311,7 @@ at::Tensor batch_norm(const at::Tensor& given, const at::Tensor& weight, const a
     return BatchNorm::apply(input, weight, bias, residual, running_mean, running_var, training, momentum, epsilon,
                             relu);
   return normalize(input, weight, bias, residual,
-               statistics_of(input, running_mean, running_var, {training, momentum, epsilon, relu}), relu);
+               statistics_of(input, running_mean, running_var, {training, momentum, epsilon}), relu);
 }
 
 }  // namespace

@@ -67,6 +67,7 @@ void check_layer(const at::Tensor& features, const at::Tensor& weight, const at:
   TORCH_CHECK(features.dim() == 2 && weight.dim() == 2 && features.size(1) == weight.size(1), whose,
               " features must be [rows, width] and the weight [classes, width], not ", features.sizes(), " and ",
               weight.sizes());
+  TORCH_CHECK(weight.size(0) > 0, whose, " weight has no classes");
   TORCH_CHECK(!bias.defined() || (bias.dim() == 1 && bias.size(0) == weight.size(0)), whose,
               " bias must have a number for each class, not ", bias.sizes());
 }
@@ -241,13 +242,14 @@ Result by_rows(const Problem& problem) {
       const auto log_p = at::log_softmax(teacher.to(type) / temperature, 1);
       const auto log_q = at::log_softmax(logits / temperature, 1);
       if (problem.divergence == Divergence::reverse) {
-        const auto q = log_q.exp(), apart = log_q - log_p;
+        const auto q = log_q.exp();
+        const auto apart = (log_q - log_p).masked_fill_(q.eq(0), 0);
         const auto each = (q * apart).sum(1, true);
         result.soft.add_(each.sum());
         gradient = q * (apart - each);
       } else {
         const auto p = log_p.exp();
-        result.soft.add_((p * (log_p - log_q)).sum());
+        result.soft.add_((p * (log_p - log_q).masked_fill_(p.eq(0), 0)).sum());
         gradient = log_q.exp() - p;
       }
       gradient.mul_(problem.soft * temperature);
@@ -256,7 +258,7 @@ Result by_rows(const Problem& problem) {
       const auto labels = part(problem.labels).unsqueeze(1);
       const auto counts = labels.ge(0).to(type), places = labels.clamp_min(0);
       const auto log_softmax = at::log_softmax(logits, 1);
-      result.hard.sub_((log_softmax.gather(1, places) * counts).sum());
+      result.hard.sub_(log_softmax.gather(1, places).masked_fill_(labels.lt(0), 0).sum());
       auto hard = log_softmax.exp().scatter_add_(1, places, -at::ones_like(counts)).mul_(counts * problem.hard);
       gradient = gradient.defined() ? gradient.add_(hard) : hard;
     }

@@ -97,6 +97,22 @@ struct Vectors {
     result = (Floats)((Integers)scaled & ~vanishes);
   }
 
+  /// weight · value, and 0 where the weight is, though the value may be infinite there: classes that are masked by -∞.
+  static ALWAYS_INLINE Floats weighted(const Floats& weight, const Floats& value) {
+    const Integers absent = weight == Floats{};
+    return (Floats)((Integers)(weight * value) & ~absent);
+  }
+
+  /// exp((maximum - largest) / T): what sums that were made with one maximum are worth beside another; 0 for those of
+  /// masked classes alone.
+  static double rescaled(float maximum, float largest, double inverse_temperature) {
+    if (maximum == -std::numeric_limits<float>::infinity()) return 0;
+    return std::exp((double(maximum) - largest) * inverse_temperature);
+  }
+
+  /// What is taken from logits before exp: their maximum, unless all are masked.
+  static float shift(float maximum) { return maximum == -std::numeric_limits<float>::infinity() ? 0 : maximum; }
+
   static ALWAYS_INLINE double sum(const Floats& values) {
     double result = 0;
     for (int lane = 0; lane < width; lane++) result += values[lane];
@@ -121,6 +137,7 @@ struct Vectors {
     // First by themselves: with the maxima of these classes, whose differences are small where they matter.
     const float student_maximum = maximum(student, count);
     const float teacher_maximum = teacher ? maximum(teacher, count) : 0;
+    const float student_shift = shift(student_maximum), teacher_shift = shift(teacher_maximum);
     const bool reverse = loss.divergence == Divergence::reverse;
     Floats student_sum = {}, teacher_sum = {}, plain_sum = {}, cross = {};
     Floats z, v, exponentials, plain;
@@ -128,17 +145,17 @@ struct Vectors {
       const int64_t left = count - index;
       load(student + index, left, z);
       if (kept_student) store(z, left, kept_student + index);
-      z -= student_maximum;
+      z -= student_shift;
       if (teacher) {
         load(teacher + index, left, v);
         if (kept_teacher) store(v, left, kept_teacher + index);
-        v -= teacher_maximum;
+        v -= teacher_shift;
         exponential(z * loss.inverse_temperature, exponentials);
         student_sum += exponentials;
-        if (reverse) cross += exponentials * (z - v);
+        if (reverse) cross += weighted(exponentials, z - v);
         exponential(v * loss.inverse_temperature, exponentials);
         teacher_sum += exponentials;
-        if (!reverse) cross += exponentials * (v - z);
+        if (!reverse) cross += weighted(exponentials, v - z);
       }
       if (loss.plain) {
         exponential(z, plain);
@@ -148,17 +165,17 @@ struct Vectors {
     // Then together with those before.
     const double inverse = loss.inverse_temperature;
     const float largest_student = std::fmax(student_maximum, statistics.student_maximum);
-    const double old_plain = std::exp(double(statistics.student_maximum) - largest_student);
-    const double new_plain = std::exp(double(student_maximum) - largest_student);
+    const double old_plain = rescaled(statistics.student_maximum, largest_student, 1);
+    const double new_plain = rescaled(student_maximum, largest_student, 1);
     statistics.plain_sum = statistics.plain_sum * old_plain + sum(plain_sum) * new_plain;
     if (teacher) {
       const float largest_teacher = std::fmax(teacher_maximum, statistics.teacher_maximum);
-      const double old_student = std::exp((double(statistics.student_maximum) - largest_student) * inverse);
-      const double new_student = std::exp((double(student_maximum) - largest_student) * inverse);
-      const double old_teacher = std::exp((double(statistics.teacher_maximum) - largest_teacher) * inverse);
-      const double new_teacher = std::exp((double(teacher_maximum) - largest_teacher) * inverse);
+      const double old_student = rescaled(statistics.student_maximum, largest_student, inverse);
+      const double new_student = rescaled(student_maximum, largest_student, inverse);
+      const double old_teacher = rescaled(statistics.teacher_maximum, largest_teacher, inverse);
+      const double new_teacher = rescaled(teacher_maximum, largest_teacher, inverse);
       const double here_student = sum(student_sum), here_teacher = sum(teacher_sum);
-      const double apart = double(teacher_maximum) - student_maximum;
+      const double apart = double(teacher_shift) - student_shift;
       if (reverse) {
         statistics.cross = statistics.cross * old_student + (sum(cross) - apart * here_student) * new_student;
       } else {
@@ -192,7 +209,7 @@ struct Vectors {
         const Floats log_p = (v - teacher_maximum) * inverse - log_teacher;
         exponential(log_q, result);
         if (reverse) {
-          result *= (log_q - log_p - divergence) * soft_factor;
+          result = weighted(result, (log_q - log_p - divergence) * soft_factor);
         } else {
           exponential(log_p, exponentials);
           result = (result - exponentials) * soft_factor;

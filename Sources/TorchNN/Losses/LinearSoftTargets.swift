@@ -24,8 +24,9 @@ public struct LinearSoftTargetLoss {
 ///
 ///     α T² Σ KL(p ‖ q) + β Σ −log softmax(z)[y],   p = softmax(v / T),   q = softmax(z / T)
 ///
-/// and the gradient by z is α T (q − p) + β (softmax(z) − 1 at y). Of these numbers, as of the logits, there are never more
-/// than 64 MB at once, or those of 128 rows. Gradients by x, W and b are computed here and kept until `backward`, which can
+/// and the gradient by z is α T (q − p) + β (softmax(z) − 1 at y). On the processor, in float32 and bfloat16, there are never
+/// more of these numbers than 64 MB at once, or those of 128 rows, and as many logits; elsewhere a few times that. A class
+/// whose logits are −∞ for student and teacher is as if it were not there. Gradients by x, W and b are computed here and kept until `backward`, which can
 /// be called once and not be differentiated.
 ///
 /// - Parameters:

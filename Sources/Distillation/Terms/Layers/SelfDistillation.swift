@@ -155,7 +155,7 @@ final class SelfDistillationExit: Module {
     // Batch normalization counts channels in the second dimension.
     var mapped = try map(activation)
     if form == .sequences { mapped = try mapped.transposed(1, 2) }
-    var active = try norm(mapped).relu()
+    var active = try norm.followedByReLU(mapped)
     if form == .sequences { active = try active.transposed(1, 2) }
     let features = try meanOverPlaces(active, form)
     return (features, try classifier(features))
