@@ -262,8 +262,7 @@ public struct Labelling: Sendable {
       configuration: job.configuration, materials: runner.materials, device: runner.device, folder: runner.folder,
       isLabelling: true)
     func choose() throws -> (all: [ChosenPrecisions.TeacherChoice], new: [ChosenPrecisions.TeacherChoice]) {
-      let kept: ChosenPrecisions? = try FileManager.default.contents(atPath: path).flatMap { try ResultJSON.decode($0) }
-      return try chooser.choose(kept?.teachers ?? [])
+      try chooser.choose(try ChosenPrecisions.read(path)?.teachers ?? [])
     }
     var (all, new) = try choose()
     if new.contains(where: { $0.reason == .measured }), !FileManager.default.fileExists(atPath: path) {
