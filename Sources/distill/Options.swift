@@ -20,7 +20,10 @@ struct DeviceOption: ParsableArguments {
 /// A recipe, and changes to it.
 struct RecipeOptions: ParsableArguments {
   @Argument(help: "The recipe file.", completion: .file(extensions: ["yaml", "yml"]))
-  var recipe = "recipe.yaml"
+  var recipe = Self.usual
+
+  /// The file that is read where none is named.
+  static let usual = "recipe.yaml"
 
   @Argument(
     help: ArgumentHelp(
@@ -39,7 +42,7 @@ struct RecipeOptions: ParsableArguments {
       let isPlain = name.wholeMatch(of: /[a-z]+(:[0-9]+)?/) != nil && name != "null"
       return ["device=\(isPlain ? name : "'\(name.replacing("'", with: "''"))'")"]
     }
-    return (isOverride ? "recipe.yaml" : recipe, (isOverride ? [recipe] : []) + overrides + (chosen ?? []))
+    return (isOverride ? Self.usual : recipe, (isOverride ? [recipe] : []) + overrides + (chosen ?? []))
   }
 
   /// - Throws: `RecipeError` with everything that is wrong with it.
