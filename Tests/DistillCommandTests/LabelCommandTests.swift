@@ -189,6 +189,21 @@ struct LabelCommandTests {
     }
   }
 
+  @Test("A teacher that the recipe trains is to be trained first")
+  func trained() throws {
+    try withFolder { folder in
+      let training = "teacher={model: {architecture: mlp, hidden: [8]}, training: {epochs: 1}}"
+      try write(Sample.recipeWithTeacher, to: "\(folder)/recipe.yaml")
+      let early = try Command.run(["label", training, "--output", "cache"], in: folder)
+      #expect(early.code == 2 && early.errors.contains("distill train RECIPE"), "\(early.everything)")
+      #expect(!FileManager.default.fileExists(atPath: "\(folder)/cache"))
+      let teacher = try Command.run(["train", "--quiet", training], in: folder)
+      try #require(teacher.code == 0, "\(teacher.everything)")
+      let made = try Command.run(["label", training, "--output", "cache"], in: folder)
+      #expect(made.code == 0, "\(made.everything)")
+    }
+  }
+
   @Test("Options that cannot be followed are told before anything is loaded, together")
   func options() throws {
     try Sample.withTeacher { folder in

@@ -226,6 +226,12 @@ public struct Labelling: Sendable {
   public func make(in folder: String, _ options: Options) throws -> Result {
     try Options.require(options.problems)
     try Self.checkPlace(folder)
+    let trained = RunFolder(configuration.outputFolder).teacher
+    if options.imported == nil, configuration.teacher?.isToBeTrained ?? false, !ModelFolder(trained).exists {
+      throw RunError(
+        "the recipe trains its teacher itself, and \(trained) does not hold it yet: do that first, with distill train "
+          + "RECIPE")
+    }
     var (runner, job) = try prepare()
     let loader = try runner.labelLoader(job)
     guard let views = loader.teacherViews, !loader.options.augmentation.steps.contains(where: \.isMixing) else {
