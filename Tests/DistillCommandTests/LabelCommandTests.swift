@@ -137,6 +137,12 @@ struct LabelCommandTests {
       for options in [["--logits", "top-k", "--count", "3"], ["--logits", "sampled", "--count", "3"]] {
         let made = try Command.run(["label", "--quiet", "--output", options[1]] + options, in: folder)
         try #require(made.code == 0, "\(made.everything)")
+        // When it is made, too, and when it is checked.
+        let isDrawn = options[1] == "sampled"
+        let words = "only sampled_soft_targets can learn from drawn classes"
+        #expect(made.errors.contains("the recipe's terms cannot learn from it") == isDrawn, "\(made.errors)")
+        let check = try Command.run(["label", "--check", options[1]], in: folder)
+        #expect(check.code == (isDrawn ? 2 : 0) && check.errors.contains(words) == isDrawn, "\(check.everything)")
       }
       let layers = "terms=[{hints: {layers: [{student: hidden.0, teacher: hidden.0}]}}]"
       for (cache, terms, words) in [

@@ -157,12 +157,15 @@ public struct Labelling: Sendable {
     public var importedAccuracy: Double?
     /// Of logits of elsewhere: rows of examples that no training shows.
     public var unusedRows: Int?
+    /// Why the recipe's terms cannot learn from what was kept; nil where nothing speaks against it.
+    public var unfitTerms: String?
     /// The largest mean divergence that is not warned of, in nats.
     public static let largestDivergence = 0.01
 
     /// What should be looked at before a student learns from it.
     public var warnings: [String] {
       var found: [String] = []
+      if let unfitTerms { found.append("the recipe's terms cannot learn from it: \(unfitTerms)") }
       if let worst = divergences.max(by: { $0.mean < $1.mean }), worst.mean > Self.largestDivergence {
         found.append(
           "what is kept is \(Quantity.plain(worst.mean)) nats from what the teacher said at temperature "
@@ -283,6 +286,7 @@ public struct Labelling: Sendable {
       result.madeShards = done.madeShards
       result.seconds = (ContinuousClock.now - start) / .seconds(1)
       result.precisionCosts = costs
+      result.unfitTerms = try unfitTerms(folder, runner, job)
       result.importedAccuracy = imported?.accuracy
       result.unusedRows = imported?.unused
       return result
@@ -313,6 +317,9 @@ public struct Labelling: Sendable {
     configuration.teacher?.cache = folder
     let (runner, job) = try Labelling(configuration, observer: observer).prepare()
     _ = try runner.cachedTeacher(job)
+    if let problem = try unfitTerms(folder, runner, job) {
+      throw RunError("the teacher cache \(folder) is whole, but the recipe's terms cannot learn from it: \(problem)")
+    }
     guard !Interruption.isRequested else { throw Self.interruptedCheck(of: folder) }
     result.fitsRecipe = true
     return result
@@ -337,6 +344,18 @@ public struct Labelling: Sendable {
       throw interruptedCheck(of: folder)
     }
     return Result(cache)
+  }
+
+  /// What the terms of a recipe without stages want that was not kept.
+  private func unfitTerms(_ folder: String, _ runner: TrainingRunner, _ job: TrainingJob) throws -> String? {
+    guard configuration.stages.isEmpty,
+      let learner = try? configuration.learners(ofStage: 0, materials: runner.materials).first
+    else { return nil }
+    do {
+      try learner.objective().requireFit(
+        student: learner.student, cached: TeacherCache(folder).makeTeacher(), loader: runner.makeLoader(job))
+      return nil
+    } catch let error as DistillationError { return "\(error)" }
   }
 
   private static func interruptedCheck(of folder: String) -> RunError {
