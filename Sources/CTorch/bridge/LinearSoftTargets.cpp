@@ -243,13 +243,13 @@ Result by_rows(const Problem& problem) {
       const auto log_q = at::log_softmax(logits / temperature, 1);
       if (problem.divergence == Divergence::reverse) {
         const auto q = log_q.exp();
-        const auto apart = (log_q - log_p).masked_fill_(q.eq(0), 0);
+        const auto apart = (log_q - log_p).masked_fill_(log_q.isneginf(), 0);
         const auto each = (q * apart).sum(1, true);
         result.soft.add_(each.sum());
         gradient = q * (apart - each);
       } else {
         const auto p = log_p.exp();
-        result.soft.add_((p * (log_p - log_q).masked_fill_(p.eq(0), 0)).sum());
+        result.soft.add_((p * (log_p - log_q).masked_fill_(log_p.isneginf(), 0)).sum());
         gradient = log_q.exp() - p;
       }
       gradient.mul_(problem.soft * temperature);
