@@ -9,7 +9,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/native/CPUBlas.h>
 #include <fbgemm/Utils.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "Parallel.h"
+#include "WholeProduct.h"
 
 namespace {
 
@@ -131,11 +131,6 @@ void transpose(int64_t rows, int64_t columns, const float* from, int64_t from_st
 /// matrices, which puts the weights in order first, is the faster one.
 constexpr int64_t weights_nearby = 1 << 18;
 
-const std::optional<c10::OperatorHandle>& whole_product() {
-  static const auto found = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
-  return found;
-}
-
 /// Memory that a thread uses again at every call.
 float* scratch(size_t which, size_t count) {
   thread_local std::vector<float> memory[2];
@@ -191,11 +186,8 @@ WIDE float sum(const float* values, int64_t count) {
 ///
 /// A block of rows is transposed, W xᵀ + b computed and transposed back, so that the weights are used as they lie.
 at::Tensor forward(const at::Tensor& input, const at::Tensor& weight, const Bias& bias, bool cuts) {
-  if (weight.numel() > weights_nearby && whole_product()) {
-    torch::jit::Stack stack{input, weight, is_given(bias) ? c10::IValue(*bias) : c10::IValue(), cuts ? "relu" : "none",
-                            c10::List<std::optional<at::Scalar>>(), c10::IValue("")};
-    whole_product()->callBoxed(stack);
-    return std::move(stack[0]).toTensor();
+  if (weight.numel() > weights_nearby) {
+    if (auto product = bridge::whole_product(input, weight, bias, cuts)) return *std::move(product);
   }
   const auto x = input.reshape({-1, input.size(-1)}).contiguous(), w = weight.contiguous();
   const int64_t rows = x.size(0), in = x.size(1), out = w.size(0);
