@@ -411,7 +411,7 @@ struct ComparisonWordsSection {
 }
 
 /// The head of a table: titles, and whether a column has numbers.
-private func head(_ columns: [(title: String, isNumeric: Bool)]) -> Markup {
+func head(_ columns: [(title: String, isNumeric: Bool)]) -> Markup {
   element("thead") {
     element("tr") {
       for (index, column) in columns.enumerated() {
