@@ -2,16 +2,16 @@ import Foundation
 
 /// What is looked for: a value for each of several keys.
 public struct SearchSpace: Codable, Sendable, Equatable {
-  public var parameters: [Parameter]
+  public var parameters: [SearchKey]
 
-  public init(_ parameters: [Parameter]) { self.parameters = parameters }
+  public init(_ parameters: [SearchKey]) { self.parameters = parameters }
 }
 
 /// The values that were chosen, by key, as a recipe would write them.
 public typealias Assignment = [String: String]
 
 /// A key and the values that it may have.
-public struct Parameter: Codable, Sendable, Equatable {
+public struct SearchKey: Codable, Sendable, Equatable {
   /// Such as `training.optimizer.learning_rate`.
   public var key: String
   public var domain: Domain

@@ -25,7 +25,7 @@ public final class StudyStore: Sendable {
   public init(path: String) throws {
     self.path = path
     queue = try Self.mapping(path) {
-      var configuration = GRDB.Configuration()
+      var configuration = Configuration()
       configuration.journalMode = .wal
       // Transactions are short; whoever waits so long waits for a process that hangs.
       configuration.busyMode = .timeout(60)

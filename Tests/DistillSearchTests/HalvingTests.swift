@@ -17,7 +17,7 @@ struct HalvingTests {
   private static func definition(_ halving: Halving?, sampler: Sampler = .random) -> StudyDefinition {
     StudyDefinition(
       name: "test", recipe: "",
-      space: SearchSpace([Parameter("x", .numbers(low: 0.5, high: 1.5, isLogarithmic: false))]),
+      space: SearchSpace([SearchKey("x", .numbers(low: 0.5, high: 1.5, isLogarithmic: false))]),
       sampler: sampler, halving: halving, trainingSeeds: [1])
   }
 

@@ -6,9 +6,9 @@ import Torch
 
 @Suite("Samplers")
 struct SamplerTests {
-  private static let temperature = Parameter("temperature", .integers(low: 1, high: 20, isLogarithmic: true))
-  private static let rate = Parameter("rate", .numbers(low: 1e-4, high: 1e-1, isLogarithmic: true))
-  private static let kind = Parameter("kind", .choices(["sgd", "adam", "adamw"]))
+  private static let temperature = SearchKey("temperature", .integers(low: 1, high: 20, isLogarithmic: true))
+  private static let rate = SearchKey("rate", .numbers(low: 1e-4, high: 1e-1, isLogarithmic: true))
+  private static let kind = SearchKey("kind", .choices(["sgd", "adam", "adamw"]))
   private static let space = SearchSpace([temperature, rate, kind])
 
   private static func done(_ number: Int, _ values: Assignment, accuracy: Double, loss: Double = 1) -> Trial {
@@ -117,8 +117,8 @@ struct SamplerTests {
   @Test("A grid has all combinations once, the last key changing fastest")
   func grid() {
     let space = SearchSpace([
-      Parameter("t", .choices(["1", "4"])), Parameter("n", .integers(low: 1, high: 3, isLogarithmic: false)),
-      Parameter("x", .numbers(low: 0.01, high: 1, isLogarithmic: true)),
+      SearchKey("t", .choices(["1", "4"])), SearchKey("n", .integers(low: 1, high: 3, isLogarithmic: false)),
+      SearchKey("x", .numbers(low: 0.01, high: 1, isLogarithmic: true)),
     ])
     let sampler = Sampler.grid(points: 3)
     #expect(sampler.count(in: space) == 18)

@@ -9,7 +9,7 @@ struct StudyStoreTests {
   private static let definition = StudyDefinition(
     name: "test", recipe: "name: test\n",
     space: SearchSpace([
-      Parameter("x", .numbers(low: 0, high: 1, isLogarithmic: false)), Parameter("k", .choices(["a", "b c"])),
+      SearchKey("x", .numbers(low: 0, high: 1, isLogarithmic: false)), SearchKey("k", .choices(["a", "b c"])),
     ]), sampler: .bayesian(startup: 5), halving: nil, trainingSeeds: [1, 2], seed: 3)
 
   private func withStudy(

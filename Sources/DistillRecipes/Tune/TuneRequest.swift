@@ -72,7 +72,7 @@ enum SpaceText {
     return SearchSpace(parameters)
   }
 
-  private static func parameter(_ text: String) throws -> Parameter {
+  private static func parameter(_ text: String) throws -> SearchKey {
     let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map {
       $0.trimmingCharacters(in: .whitespaces)
     }
@@ -85,7 +85,7 @@ enum SpaceText {
     if let fixed = fixed.first(where: { key == $0 || key.hasPrefix("\($0).") || key.hasPrefix("\($0)[") }) {
       throw RunError("--space: \(fixed) has to be the same for all trials, or they could not be compared")
     }
-    return Parameter(parts[0], try domain(parts[1], of: parts[0]))
+    return SearchKey(parts[0], try domain(parts[1], of: parts[0]))
   }
 
   private static func domain(_ text: String, of key: String) throws -> Domain {
@@ -127,7 +127,7 @@ enum SpaceText {
   }
 }
 
-extension Parameter {
+extension SearchKey {
   /// The shortest name that says what it is.
   var shortName: String { RecipePath(key)?.steps.reversed().compactMap(\.word).first ?? key }
 

@@ -70,7 +70,7 @@ struct TreeParzenSampler {
     case choices(ChoiceEstimator, ChoiceEstimator)
     case range(Domain, ParzenEstimator, ParzenEstimator)
 
-    init(_ parameter: Parameter, good: [String], others: [String]) {
+    init(_ parameter: SearchKey, good: [String], others: [String]) {
       let domain = parameter.domain
       if case .choices(let texts) = domain {
         self = .choices(ChoiceEstimator(texts, seen: good), ChoiceEstimator(texts, seen: others))
