@@ -111,6 +111,10 @@ public struct TuneData: Codable, Sendable {
     }
   }
 
+  static func epochs(_ count: Double?) -> String {
+    count == 1 ? "1 epoch" : "\(Quantity.plain(count ?? .nan)) epochs"
+  }
+
   func words(_ trial: Trial) -> String {
     keys.compactMap { key in trial.values[key.key].map { "\(key.name) = \($0)" } }.joined(separator: ", ")
   }
@@ -186,7 +190,7 @@ public struct TuneData: Codable, Sendable {
       + found
       + [
         "On the validation split: accuracy \(Quantity.percent(trial.score?.accuracy)), loss "
-          + "\(Quantity.number(trial.score?.loss, decimals: 4)), after \(Quantity.plain(trial.epoch ?? 0)) epochs with "
+          + "\(Quantity.number(trial.score?.loss, decimals: 4)), after \(Self.epochs(trial.epoch)) with "
           + "\(seeds.count == 1 ? "seed" : "seeds") \(seeds.map(String.init).joined(separator: ", ")).",
         "How: \(sampler); best by \(goal.rawValue).",
       ] + [halved].compactMap(\.self)

@@ -61,7 +61,7 @@ extension TuneData {
 
   fileprivate func note(_ trial: Trial) -> String {
     let lines = keys.compactMap { key in trial.values[key.key].map { "\(key.name) = \($0)" } }
-    let score = text(trial.score) + (trial.state == .paused ? " after \(Quantity.plain(trial.epoch ?? 0)) epochs" : "")
+    let score = text(trial.score) + (trial.state == .paused ? " after \(TuneData.epochs(trial.epoch))" : "")
     return (["trial \(trial.number): \(score)"] + lines).joined(separator: "\n")
   }
 

@@ -154,7 +154,7 @@ public struct Tuning: Sendable {
       return
     }
     var name = words(trial)
-    if !result.isWhole { name += ", after \(Quantity.plain(result.epoch)) epochs" }
+    if !result.isWhole { name += ", after \(TuneData.epochs(result.epoch))" }
     if definition.goal == .loss { name += ", loss \(Quantity.number(result.score.loss, decimals: 4))" }
     observer(
       .trained(
