@@ -54,7 +54,7 @@ public struct Halving: Codable, Sendable, Equatable {
   /// The trial that is to go on, and to which rung: from the highest rung with one that has earned it.
   func promotion(among trials: [Trial], goal: SearchGoal) -> (trial: Trial, rung: Int)? {
     for rung in pauses.indices.reversed() {
-      let reported = trials.compactMap { trial in trial.score(at: rung).map { (trial.number, $0) } }
+      let reported = trials.compactMap { trial in trial.score(at: rung).map { (number: trial.number, score: $0) } }
       for number in promoted(reported, goal: goal) {
         if let trial = trials.first(where: { $0.number == number }), trial.state == .paused, trial.rung == rung {
           return (trial, rung + 1)

@@ -37,7 +37,7 @@ struct HalvingTests {
     let halving = try Halving(factor: 3, first: 1, whole: 9)
     func promoted(_ accuracies: [Double]) -> [Int] {
       halving.promoted(
-        accuracies.enumerated().map { ($0 + 1, SearchScore(accuracy: $1, loss: 1)) }, goal: .accuracy)
+        accuracies.enumerated().map { (number: $0 + 1, score: SearchScore(accuracy: $1, loss: 1)) }, goal: .accuracy)
     }
     #expect(promoted([0.5, 0.9]) == [])
     #expect(promoted([0.5, 0.9, 0.1]) == [2])

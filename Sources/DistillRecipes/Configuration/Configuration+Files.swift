@@ -35,7 +35,7 @@ extension Configuration {
   var writtenWithAbsoluteFiles: RecipeNode {
     var written = tree
     written.content = .map(
-      [.init(key: "name", keyLocation: nil, value: .text(name))]
+      [RecipeNode.Entry(key: "name", keyLocation: nil, value: .text(name))]
         + (tree.entries ?? []).filter { $0.key != "name" })
     return withAbsoluteFiles(written)
   }

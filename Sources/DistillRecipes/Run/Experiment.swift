@@ -318,7 +318,8 @@ public final class Experiment: Sendable {
             try learner.objective().requireFit(
               student: learner.student, teachers: learner.teachers, materials: materials, device: device)
           }
-          if stage.configuration.teacher?.cache != nil, let own = learners.first {
+          // Where the data is known, so is the cache.
+          if known == nil, stage.configuration.teacher?.cache != nil, let own = learners.first {
             try checkCache(of: stage.configuration, own, materials, device)
           }
         }

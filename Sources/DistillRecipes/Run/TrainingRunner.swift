@@ -108,7 +108,8 @@ struct TrainingRunner {
       return try train(job, label: label, in: place)
     }
     guard outcome.reason != .interrupted else {
-      throw isAtPause ? TrainingPaused() : RunError("interrupted", kind: .interrupted)
+      if isAtPause { throw TrainingPaused() }
+      throw RunError("interrupted", kind: .interrupted)
     }
 
     let steps = outcome.steps - (firstStep ?? 0)

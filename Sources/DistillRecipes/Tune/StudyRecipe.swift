@@ -96,7 +96,7 @@ extension StudyDefinition {
     ).tree
     // It must not go on with the run of the recipe that it comes from.
     tree.content = .map(
-      [.init(key: "name", keyLocation: nil, value: .text("\(name)-tuned"))]
+      [RecipeNode.Entry(key: "name", keyLocation: nil, value: .text("\(name)-tuned"))]
         + (tree.entries ?? []).filter { $0.key != "name" && $0.key != "output" })
     let head = comments.flatMap { Self.wrapped($0) }.map { $0.isEmpty ? "#\n" : "# \($0)\n" }.joined()
     return head + "\n" + tree.yaml
@@ -109,12 +109,12 @@ extension StudyDefinition {
     var line = ""
     for word in text.split(whereSeparator: { $0 == " " || $0.isNewline }) {
       if line.isEmpty {
-        line = indent + word
+        line = "\(indent)\(word)"
       } else if line.count + word.count + 1 <= width {
-        line += " " + word
+        line += " \(word)"
       } else {
         lines.append(line)
-        line = indent + "  " + word
+        line = "\(indent)  \(word)"
       }
     }
     return lines + [line]

@@ -45,7 +45,7 @@ final class TrialRunner {
   func train(_ trial: Trial, label: RunEvent.TrainingLabel) throws -> Result {
     let recipe = try definition.configuration(with: trial.values)
     let place = try runFolder(of: recipe)
-    let observer = observer
+    let observer = self.observer
     let key = try dataKey(of: recipe)
     let experiment = Experiment(recipe, folder: place, sharing: sharing) { event in
       // What a trial scored is told once, for all its trainings.
@@ -54,7 +54,7 @@ final class TrialRunner {
     }
     let prepared = try experiment.prepareTrial(known.flatMap { $0.key == key ? $0.materials : nil })
     defer { withExtendedLifetime(prepared.lock) {} }
-    known = recipe.stages.isEmpty ? (key, prepared.materials) : nil
+    known = recipe.stages.isEmpty ? (key: key, materials: prepared.materials) : nil
     var runner = prepared.runner
     runner.pause = definition.pause(at: trial.rung)
     runner.deadline = deadline
@@ -80,7 +80,7 @@ final class TrialRunner {
           last = (result.outcome.validation, Double(result.outcome.steps) / Double(job.budget.stepsPerEpoch))
         } catch is TrainingPaused {
           isWhole = false
-          last = score(of: job, in: place, at: runner.pause ?? 0)
+          last = self.score(of: job, in: place, at: runner.pause ?? 0)
         }
       }
       guard let last, let score = last.score else {
@@ -103,7 +103,7 @@ final class TrialRunner {
     if let known, known.key == key { return known.materials.split.validation.count }
     observer(.stage("Loading \(recipe.data.dataset)"))
     let materials = try Materials(recipe, observer: observer)
-    if recipe.stages.isEmpty { known = (key, materials) }
+    if recipe.stages.isEmpty { known = (key: key, materials: materials) }
     return materials.split.validation.count
   }
 

@@ -178,26 +178,26 @@ public struct TuneData: Codable, Sendable {
   func comments(on trial: Trial, study: String) -> [String] {
     let formatter = ISO8601DateFormatter()
     formatter.formatOptions = [.withFullDate]
-    let found = keys.map { "  \($0.key) = \(trial.values[$0.key] ?? "?") (looked at: \($0.values))" }
-    let halved = halving.map { halving in
-      "\(counted(trials.count { $0.state == .paused }, "trial")) stopped early, by successive halving: after "
-        + halving.pauses.map { Quantity.plain($0) }.joined(separator: ", ")
-        + " epochs one in \(halving.factor) went on."
-    }
-    return [
+    var lines = [
       "Found by distill tune on \(formatter.string(from: date)): trial \(trial.number) of \(trials.count) in \(study)."
     ]
-      + found
-      + [
-        "On the validation split: accuracy \(Quantity.percent(trial.score?.accuracy)), loss "
-          + "\(Quantity.number(trial.score?.loss, decimals: 4)), after \(Self.epochs(trial.epoch)) with "
-          + "\(seeds.count == 1 ? "seed" : "seeds") \(seeds.map(String.init).joined(separator: ", ")).",
-        "How: \(sampler); best by \(goal.rawValue).",
-      ] + [halved].compactMap(\.self)
-      + [
-        "It was chosen by this score, which is therefore too good. Whether it is better than the recipe it was made of: "
-          + "distill compare \(study)/recipe.yaml \(study)/best.yaml"
-      ]
+    for key in keys { lines.append("  \(key.key) = \(trial.values[key.key] ?? "?") (looked at: \(key.values))") }
+    let numbers = seeds.map(String.init).joined(separator: ", ")
+    lines.append(
+      "On the validation split: accuracy \(Quantity.percent(trial.score?.accuracy)), loss "
+        + "\(Quantity.number(trial.score?.loss, decimals: 4)), after \(Self.epochs(trial.epoch)) with "
+        + "\(seeds.count == 1 ? "seed" : "seeds") \(numbers).")
+    lines.append("How: \(sampler); best by \(goal.rawValue).")
+    if let halving {
+      let rungs = halving.pauses.map { Quantity.plain($0) }.joined(separator: ", ")
+      let stopped = counted(trials.count { $0.state == .paused }, "trial")
+      lines.append(
+        "\(stopped) stopped early, by successive halving: after \(rungs) epochs one in \(halving.factor) went on.")
+    }
+    lines.append(
+      "It was chosen by this score, which is therefore too good. Whether it is better than the recipe it was made of: "
+        + "distill compare \(study)/recipe.yaml \(study)/best.yaml")
+    return lines
   }
 
   // MARK: Figures
@@ -215,7 +215,7 @@ public struct TuneData: Codable, Sendable {
   /// Whether a key has numbers for values, of which there are not too many for a curve.
   private func numbers(_ key: Key) -> [Double]? {
     let values = Set(trials.filter { $0.state == .done }.compactMap { $0.values[key.key] })
-    let numbers = values.compactMap(Double.init)
+    let numbers = values.compactMap { Double($0) }
     guard numbers.count == values.count, numbers.count >= 2 else { return nil }
     return numbers.sorted()
   }
@@ -246,7 +246,9 @@ public struct TuneData: Codable, Sendable {
       return (Double(first) ?? 0) < (Double(second) ?? 0)
     }
     let lines = groups.keys.sorted(by: isBefore).map { value in
-      let byNumber = Dictionary(grouping: groups[value] ?? []) { $0.values[key.key].flatMap(Double.init) ?? 0 }
+      let byNumber = Dictionary(grouping: groups[value] ?? []) { trial in
+        trial.values[key.key].flatMap { Double($0) } ?? 0
+      }
       let points = byNumber.keys.sorted().compactMap { number -> Curve.Point? in
         let scores = (byNumber[number] ?? []).compactMap(\.score).map(goal.value)
         guard let low = scores.min(), let high = scores.max() else { return nil }

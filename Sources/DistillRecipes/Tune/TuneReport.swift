@@ -330,11 +330,13 @@ public enum TuneTable {
       case .waiting: "begun"
       case .failed: "failed: \(trial.message ?? "")"
       }
-    return ["\(trial.number)"] + values + [
-      Quantity.percent(trial.score?.accuracy), Quantity.number(trial.score?.loss, decimals: 4),
-      trial.epoch.map { Quantity.plain($0) } ?? Quantity.missing,
-      trial.reports.isEmpty ? Quantity.missing : Quantity.seconds(trial.seconds), state,
-    ]
+    var row = ["\(trial.number)"] + values
+    row.append(Quantity.percent(trial.score?.accuracy))
+    row.append(Quantity.number(trial.score?.loss, decimals: 4))
+    row.append(trial.epoch.map { Quantity.plain($0) } ?? Quantity.missing)
+    row.append(trial.reports.isEmpty ? Quantity.missing : Quantity.seconds(trial.seconds))
+    row.append(state)
+    return row
   }
 }
 

@@ -82,14 +82,14 @@ enum SpaceText {
           + "'\(text)'")
     }
     let key = path.description
-    if let fixed = fixed.first(where: { key == $0 || key.hasPrefix("\($0).") || key.hasPrefix("\($0)[") }) {
+    if let fixed = Self.fixed.first(where: { key == $0 || key.hasPrefix("\($0).") || key.hasPrefix("\($0)[") }) {
       throw RunError("--space: \(fixed) has to be the same for all trials, or they could not be compared")
     }
     return SearchKey(parts[0], try domain(parts[1], of: parts[0]))
   }
 
   private static func domain(_ text: String, of key: String) throws -> Domain {
-    if let range = try range(text, of: key) { return range }
+    if let range = try Self.range(text, of: key) { return range }
     let choices = ComparisonSource.values(text)
     guard choices.allSatisfy({ !$0.isEmpty }) else { throw RunError("--space: a value of '\(key)' is empty") }
     guard Set(choices).count == choices.count else { throw RunError("--space: a value of '\(key)' stands there twice") }

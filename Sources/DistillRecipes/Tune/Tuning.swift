@@ -135,7 +135,7 @@ public struct Tuning: Sendable {
           observer(.notice("warning: \(words(trial)) failed: \(error)"))
           try requireSomeSuccess(store.trials())
         } catch {
-          try? store.giveBack(trial, by: worker)
+          _ = try? store.giveBack(trial, by: worker)
           throw error
         }
       }

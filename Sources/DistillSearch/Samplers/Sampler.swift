@@ -22,7 +22,7 @@ public enum Sampler: Codable, Sendable, Equatable {
     var source = RandomSource(seed: UInt64(bitPattern: Int64(seed)), "trial \(number)")
     switch self {
     case .grid(let points):
-      return Self.gridPoint(number - 1, space: space, points: points).map { ($0, .grid) }
+      return Self.gridPoint(number - 1, space: space, points: points).map { (values: $0, origin: .grid) }
     case .random: return (Self.drawn(space, using: &source), .random)
     case .bayesian(let startup):
       let sampler = TreeParzenSampler(startup: startup)

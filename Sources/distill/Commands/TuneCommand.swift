@@ -83,7 +83,7 @@ struct TuneCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let request = try request()
+    let request = try makeRequest()
     let printer = RunPrinter(isQuiet: output.quiet || output.json)
     let tuning = try Tuning(request) { printer.note($0) }
     Interruption.listen()
@@ -107,7 +107,7 @@ struct TuneCommand: ParsableCommand {
     }
   }
 
-  private func request() throws -> TuneRequest {
+  private func makeRequest() throws -> TuneRequest {
     func isChange(_ argument: String) -> Bool {
       argument.contains("=") && !FileManager.default.fileExists(atPath: argument)
     }

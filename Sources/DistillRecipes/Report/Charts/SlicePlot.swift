@@ -40,8 +40,8 @@ struct SlicePlot {
 
   /// `nil` where there is nothing to draw.
   func markup() -> Markup? {
-    let dots = dots.filter { $0.value.isFinite && $0.place.isFinite }
-    let lines = lines.filter { !$0.points.isEmpty }
+    let dots = self.dots.filter { $0.value.isFinite && $0.place.isFinite }
+    let lines = self.lines.filter { !$0.points.isEmpty }
     guard !dots.isEmpty || !lines.isEmpty else { return nil }
     let values = dots.map(\.value) + lines.flatMap { $0.points.flatMap { [$0.low, $0.high] } }
     let vertical = Scale(
