@@ -242,13 +242,14 @@ public final class StudyStore: Sendable {
     }
     return try Row.fetchAll(database, sql: "SELECT * FROM trial ORDER BY number").map { row in
       let number: Int = row["number"]
-      let (state, origin, values): (String, String, String) = (row["state"], row["origin"], row["values"])
-      guard let state = Trial.State(rawValue: state), let origin = Trial.Origin(rawValue: origin),
-        let values = try? JSONDecoder().decode(Assignment.self, from: Data(values.utf8))
+      let (state, origin): (String, String) = (row["state"], row["origin"])
+      let text: String = row["values"]
+      guard let knownState = Trial.State(rawValue: state), let knownOrigin = Trial.Origin(rawValue: origin),
+        let values = try? JSONDecoder().decode(Assignment.self, from: Data(text.utf8))
       else { throw SearchError("the study is damaged: trial \(number) cannot be read") }
       let heartbeat: Double? = row["heartbeat"]
       return Trial(
-        number: number, state: state, origin: origin, values: values, rung: row["rung"],
+        number: number, state: knownState, origin: knownOrigin, values: values, rung: row["rung"],
         reports: reports[number] ?? [], message: row["message"], owner: row["owner"],
         heartbeat: heartbeat.map { Date(timeIntervalSince1970: $0) })
     }

@@ -254,7 +254,7 @@ struct TuneCommandTests {
       let first = try Command.run(
         ["tune", "recipe.yaml", "--trials", "1", "--study", "s"] + Self.rate, in: folder)
       #expect(first.code == 0, "\(first.everything)")
-      for (arguments, word) in [
+      let cases: [(arguments: [String], word: String)] = [
         (["recipe.yaml", "--study", "x"], "--space"), (["recipe.yaml", "recipe.yaml"] + Self.rate, "one recipe"),
         (["recipe.yaml", "--study", "s", "--goal", "loss"] + Self.rate, "what is looked for differs"),
         (["recipe.yaml", "--study", "s"] + Self.temperature, "the space differs"),
@@ -265,7 +265,8 @@ struct TuneCommandTests {
         (["recipe.yaml", "--halving", "--study", "x", "--first-rung", "5"] + Self.rate, "no shorter"),
         (["recipe.yaml", "--study", "x", "--space", "training.optimizer.learning_rte=0.1,0.2"], "learning_rate"),
         (["nowhere.yaml"] + Self.rate, "nowhere.yaml"),
-      ] {
+      ]
+      for (arguments, word) in cases {
         let refused = try Command.run(["tune"] + arguments, in: folder)
         #expect(refused.code == 2 && refused.errors.contains(word), "\(arguments): \(refused.everything)")
         #expect(!FileManager.default.fileExists(atPath: "\(folder)/x"))

@@ -55,7 +55,7 @@ struct TuneTests {
 
   // MARK: Definitions
 
-  private func request(
+  private func makeRequest(
     _ folder: String, space: [String] = ["terms.0.soft_targets.temperature=1..8"], recipe: String = RunRecipe.text(),
     _ change: (inout TuneRequest) -> Void = { _ in }
   ) throws -> TuneRequest {
@@ -70,12 +70,12 @@ struct TuneTests {
   @Test("A trial's recipe has its values and the seeds of the search, and no student alone")
   func trialRecipe() throws {
     try RunRecipe.withFolder { folder in
-      let (definition, recipe) = try StudyDefinition.of(request(folder))
+      let (definition, recipe) = try StudyDefinition.of(makeRequest(folder))
       #expect(recipe.compare && definition.trainingSeeds == [1] && definition.name == "small")
       let trial = try definition.configuration(with: ["terms.0.soft_targets.temperature": "3"])
       #expect(!trial.compare && trial.seeds == [1] && trial.name == "small")
       #expect(trial.terms[0].highestTemperature == 3)
-      let two = try StudyDefinition.of(request(folder) { $0.seeds = [4, 5] }).definition
+      let two = try StudyDefinition.of(makeRequest(folder) { $0.seeds = [4, 5] }).definition
       #expect(try two.configuration(with: [:]).seeds == [4, 5])
     }
   }
@@ -87,7 +87,7 @@ struct TuneTests {
         _ type: Failure.Type, _ word: String, space: [String] = ["terms.0.soft_targets.temperature=1..8"],
         recipe: String = RunRecipe.text(), _ change: (inout TuneRequest) -> Void = { _ in }
       ) throws {
-        let request = try request(folder, space: space, recipe: recipe, change)
+        let request = try makeRequest(folder, space: space, recipe: recipe, change)
         let error = #expect(throws: type, "\(word)") { _ = try Tuning(request) }
         #expect(error?.description.contains(word) ?? false, "\(word): \(error?.description ?? "")")
         #expect(!FileManager.default.fileExists(atPath: "\(folder)/study"))
@@ -117,7 +117,7 @@ struct TuneTests {
   @Test("The best recipe is the one that was given, with its values, under another name, and says how it was found")
   func bestRecipe() throws {
     try RunRecipe.withFolder { folder in
-      var request = try request(folder, recipe: RunRecipe.text(more: "output: \(folder)/run"))
+      var request = try makeRequest(folder, recipe: RunRecipe.text(more: "output: \(folder)/run"))
       request.overrides = ["training.epochs=3"]
       let definition = try StudyDefinition.of(request).definition
       let text = try definition.bestRecipe(
