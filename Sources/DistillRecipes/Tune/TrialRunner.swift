@@ -77,7 +77,13 @@ final class TrialRunner {
       for job in jobs where job.seed == seed {
         do {
           let result = try runner.run(job, label: label)
-          last = (result.outcome.validation, Double(result.outcome.steps) / Double(job.budget.stepsPerEpoch))
+          if let early = scoreBeforeTheEnd(of: job, in: place, at: runner.pause) {
+            // It was done before, for another trial with the same values, or in a run: here it is judged by its rung.
+            isWhole = false
+            last = early
+          } else {
+            last = (result.outcome.validation, Double(result.outcome.steps) / Double(job.budget.stepsPerEpoch))
+          }
         } catch is TrainingPaused {
           isWhole = false
           last = self.score(of: job, in: place, at: runner.pause ?? 0)
@@ -111,10 +117,24 @@ final class TrialRunner {
   private func score(
     of job: TrainingJob, in place: RunFolder, at pause: Double
   ) -> (score: ValidationScore?, epoch: Double)? {
-    let rounds = EventLog(path: place.job(job.folderName).events).rounds()
+    let rounds = self.rounds(of: job, in: place)
     guard let end = rounds.firstIndex(where: { $0.epoch >= pause }) else { return nil }
     let kept = job.training.keep == .best ? rounds[...end].last { $0.isBest } : nil
     return ((kept ?? rounds[end]).validation, rounds[end].epoch)
+  }
+
+  /// The same of a training that is over; nil where it ended at the pause, or before it.
+  private func scoreBeforeTheEnd(
+    of job: TrainingJob, in place: RunFolder, at pause: Double?
+  ) -> (score: ValidationScore?, epoch: Double)? {
+    guard let pause, let found = score(of: job, in: place, at: pause),
+      let end = rounds(of: job, in: place).last?.epoch, found.epoch < end
+    else { return nil }
+    return found
+  }
+
+  private func rounds(of job: TrainingJob, in place: RunFolder) -> [Event.Round] {
+    EventLog(path: place.job(job.folderName).events).rounds()
   }
 
   /// Trials with the same data and the same teacher share one.

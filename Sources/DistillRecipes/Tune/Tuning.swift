@@ -38,7 +38,7 @@ public struct Tuning: Sendable {
       }
       self.folder = folder
       definition = try Self.kept(in: folder)
-      recipe = try definition.configuration(with: [:])
+      recipe = try Configuration.parse(text: definition.recipe, fileName: "\(definition.name).yaml")
     } else {
       (definition, recipe) = try StudyDefinition.of(request)
       folder = try request.folder ?? "studies/\(ComparisonSource.folderName(recipe.name))"
@@ -182,9 +182,9 @@ public struct Tuning: Sendable {
 
   private func requireSomeSuccess(_ trials: [Trial]) throws {
     let failed = trials.filter { $0.state == .failed }
-    guard failed.count >= Self.mostFailures, trials.allSatisfy({ $0.score == nil }) else { return }
+    guard failed.count >= min(Self.mostFailures, limit), trials.allSatisfy({ $0.score == nil }) else { return }
     throw RunError(
-      "the first \(failed.count) trials failed, and none has scored anything. The last one (\(words(failed[failed.count - 1]))): "
+      "the first \(counted(failed.count, "trial")) failed, and none has scored anything. The last one (\(words(failed[failed.count - 1]))): "
         + (failed.last?.message ?? "no reason is known"), kind: .failure)
   }
 
