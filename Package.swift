@@ -12,6 +12,7 @@ let package = Package(
     .library(name: "Distillation", targets: ["Distillation"]),
     .library(name: "DistillRecipes", targets: ["DistillRecipes"]),
     .library(name: "DistillModels", targets: ["DistillModels"]),
+    .library(name: "DistillSearch", targets: ["DistillSearch"]),
     .library(name: "TorchNN", targets: ["Torch", "TorchNN", "TorchOptim"]),
   ],
   dependencies: [

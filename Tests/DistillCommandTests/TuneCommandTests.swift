@@ -159,6 +159,30 @@ struct TuneCommandTests {
     }
   }
 
+  @Test("What a run has trained is taken over, and judged at each rung by what it had scored there")
+  func takenOver() throws {
+    try withRecipe { folder in
+      let ran = try Command.run(
+        [
+          "run", "recipe.yaml", "compare=false", "seeds=[1]", "training.epochs=9", "terms.0.soft_targets.temperature=4",
+        ],
+        in: folder)
+      try #require(ran.code == 0, "\(ran.everything)")
+      let command = ["tune", "recipe.yaml", "training.epochs=9", "--sampler", "grid", "--halving"] + Self.temperature
+      let with = try Command.run(command + ["--study", "with", "--json"], in: folder)
+      let without = try Command.run(command + ["output=elsewhere", "--study", "without", "--json"], in: folder)
+      #expect(with.code == 0 && without.code == 0, "\(with.everything) \(without.everything)")
+      #expect(try statistics(with.object()) == statistics(without.object()))
+      func takenOver(_ study: String) throws -> Int {
+        try FileManager.default.subpathsOfDirectory(atPath: "\(folder)/\(study)").count {
+          $0.hasSuffix("test.safetensors")
+        }
+      }
+      #expect(try takenOver("with") == 1)
+      #expect(try takenOver("without") == 0)
+    }
+  }
+
   @Test("Killed and resumed, a search finds what it would have found")
   func interrupted() throws {
     try withRecipe { folder in

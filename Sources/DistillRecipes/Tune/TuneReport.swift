@@ -247,15 +247,17 @@ struct TuneCurvesSection {
     let marks = values.indices.filter { $0.isMultiple(of: step) }.map { index in
       (place: place(values[index]), text: Quantity.plain(values[index]))
     }
+    let by = other.map { " by \($0.name)" } ?? ""
     return SlicePlot(
-      id: "curve-\(index)",
-      title: "\(data.goalName) against \(key.name)" + (other.map { " by \($0.name)" } ?? ""), lines: lines,
-      marks: marks, text: data.number, isShare: data.goal == .accuracy,
-      description: curve.lines.map { line in
-        let ends = line.points.map { "\(data.number($0.mean)) at \(Quantity.plain($0.value))" }
-        return ([line.value].filter { !$0.isEmpty } + [ends.joined(separator: ", ")]).joined(separator: ": ") + "."
-      }.joined(separator: " ")
+      id: "curve-\(index)", title: "\(data.goalName) against \(key.name)\(by)", lines: lines, marks: marks,
+      text: data.number, isShare: data.goal == .accuracy,
+      description: curve.lines.map(words).joined(separator: " ")
     ).markup()
+  }
+
+  private func words(_ line: TuneData.Curve.Line) -> String {
+    let points = line.points.map { "\(data.number($0.mean)) at \(Quantity.plain($0.value))" }.joined(separator: ", ")
+    return (line.value.isEmpty ? points : "\(line.value): \(points)") + "."
   }
 }
 
