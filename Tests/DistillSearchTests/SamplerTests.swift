@@ -127,7 +127,7 @@ struct SamplerTests {
     #expect(points.count == 18 && Set(points).count == 18)
     #expect(points[0] == ["t": "1", "n": "1", "x": "0.01"] && points[1] == ["t": "1", "n": "1", "x": "0.1"])
     #expect(points[17] == ["t": "4", "n": "3", "x": "1"])
-    #expect(sampler.next(19, space: space, trials: [], goal: .accuracy, seed: 0) == nil)
+    #expect(sampler.next(19, space: space, trials: [], goal: .accuracy, seed: 0)?.values == nil)
     #expect(Domain.integers(low: 1, high: 100, isLogarithmic: false).gridTexts(points: 3) == ["1", "51", "100"])
     #expect(Sampler.random.count(in: space) == nil)
   }
@@ -161,7 +161,7 @@ struct SamplerTests {
     trials.append(Trial(number: 22, state: .failed, origin: .model, values: ["rate": "22"]))
     (good, others) = try #require(sampler.divided(trials, goal: .accuracy))
     #expect(good.count == 3 && others.suffix(2).compactMap { $0["rate"] } == ["21", "22"])
-    #expect(sampler.divided(Array(trials.prefix(9)), goal: .accuracy) == nil)
+    #expect(sampler.divided(Array(trials.prefix(9)), goal: .accuracy)?.good == nil)
     // Of equal accuracies the smaller loss is the better one.
     let equal = (1...10).map { Self.done($0, ["rate": "\($0)"], accuracy: 0.5, loss: abs(Double($0) - 6.1)) }
     #expect(try #require(sampler.divided(equal, goal: .accuracy)).good.compactMap { $0["rate"] } == ["6", "7"])
