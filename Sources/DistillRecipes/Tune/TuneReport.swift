@@ -346,27 +346,23 @@ public enum TuneTable {
 struct TuneWordsSection {
   var data: TuneData
 
-  func markup() -> Markup {
-    section("words", "Words") {
-      element("dl", ["class": "words"]) {
-        word("Trial", "A training with one choice of values, or one training for each seed; its score is their mean.")
-        word("Score", "On the validation split, by which trials are chosen. The test split is not looked at.")
-        word("How values were chosen", data.sampler.prefix(1).uppercased() + data.sampler.dropFirst() + ".")
-        if let halving = data.halving {
-          word(
-            "Stopped early",
-            "After " + halving.pauses.map { Quantity.plain($0) }.joined(separator: ", ")
-              + " epochs, the better one in \(halving.factor) of the trials that came so far went on (successive halving)."
-          )
-        }
-      }
-    }
-  }
+  func markup() -> Markup { wordsSection(words) }
 
-  private func word(_ name: String, _ meaning: String) -> Markup {
-    element("div") {
-      element("dt") { name }
-      element("dd") { meaning }
+  private var words: [(word: String, meaning: String)] {
+    var words: [(word: String, meaning: String)] = [
+      ("Trial", "A training with one choice of values, or one training for each seed; its score is their mean."),
+      ("Score", "On the validation split, by which trials are chosen. The test split is not looked at."),
+      ("How values were chosen", data.sampler.prefix(1).uppercased() + data.sampler.dropFirst() + "."),
+    ]
+    if let halving = data.halving {
+      let pauses = halving.pauses.map { Quantity.plain($0) }.joined(separator: ", ")
+      words.append(
+        (
+          "Stopped early",
+          "After \(pauses) epochs, the better one in \(halving.factor) of the trials that came so far went on "
+            + "(successive halving)."
+        ))
     }
+    return words
   }
 }

@@ -38,16 +38,8 @@ struct ParallelCoordinates {
     guard axes.count > 1, !lines.isEmpty else { return nil }
     return element("figure", ["class": "chart parallel"]) {
       element("figcaption") { title }
-      element("div", ["class": "scroll", "role": "region", "aria-label": title, "tabindex": "0"]) {
-        element(
-          "svg",
-          [
-            "viewBox": "0 0 \(coordinate(Self.width)) \(coordinate(Self.height))", "role": "img",
-            "aria-labelledby": "\(id)-t \(id)-d",
-          ]
-        ) {
-          element("title", ["id": "\(id)-t"]) { title }
-          element("desc", ["id": "\(id)-d"]) { description }
+      scrolling(title) {
+        drawing(id, title: title, description: description, width: Self.width, height: Self.height) {
           // The better ones last, so that they lie on top.
           for line in lines.sorted(by: { ($0.isBest ? 2 : $0.rank) < ($1.isBest ? 2 : $1.rank) }) { stroke(line) }
           for (index, axis) in axes.enumerated() { rail(axis, index) }

@@ -48,15 +48,7 @@ struct SlicePlot {
       over: values, start: Self.height - Self.bottom, end: Self.top, air: 0.08, within: isShare ? 0...1 : nil)
     return element("figure", ["class": "chart"]) {
       element("figcaption") { title }
-      element(
-        "svg",
-        [
-          "viewBox": "0 0 \(coordinate(Self.width)) \(coordinate(Self.height))", "role": "img",
-          "aria-labelledby": "\(id)-t \(id)-d",
-        ]
-      ) {
-        element("title", ["id": "\(id)-t"]) { title }
-        element("desc", ["id": "\(id)-d"]) { description }
+      drawing(id, title: title, description: description, width: Self.width, height: Self.height) {
         axes(vertical)
         for line in lines { band(line, vertical) }
         for line in lines { stroke(line, vertical) }
@@ -71,17 +63,8 @@ struct SlicePlot {
   }
 
   private func axes(_ vertical: Scale) -> Markup {
-    let rows = vertical.ticks(4)
-    let decimals = Scale.decimals(isShare ? rows.map { $0 * 100 } : rows)
-    return element("g", ["class": "axis"]) {
-      for value in rows {
-        let y = coordinate(vertical(value))
-        element("line", ["x1": coordinate(Self.left), "x2": coordinate(Self.width - Self.right), "y1": y, "y2": y])
-        element("text", ["x": coordinate(Self.left - 7), "y": y, "dy": "0.35em", "text-anchor": "end"]) {
-          isShare
-            ? Quantity.number(value * 100, decimals: decimals) + "%" : Quantity.number(value, decimals: decimals)
-        }
-      }
+    element("g", ["class": "axis"]) {
+      valueAxis(vertical, ticks: 4, from: Self.left, to: Self.width - Self.right, isShare: isShare)
       for mark in marks {
         element(
           "text",
