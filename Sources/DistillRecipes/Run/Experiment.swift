@@ -118,13 +118,7 @@ public final class Experiment: Sendable {
     let configuration = try prepare(materials, device, isForChoosing: true)
     withExtendedLifetime(turn) {}
     turn = nil
-    let teacher = try configuration.teacher.flatMap { teacher in
-      teacher.members.isEmpty
-        ? nil
-        : try TeacherMaker(
-          teacher, folder: folder, materials: materials, device: device, precision: configuration.training.precision,
-          channelsLast: configuration.training.channelsLast, requiresSpecialists: true)
-    }
+    let teacher = try teacherMaker(configuration, materials, device)
     let plan = try RunPlan(configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [])
     var runner = TrainingRunner(
       materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer,
@@ -164,24 +158,28 @@ public final class Experiment: Sendable {
     return try chooseTeacherPrecision(configuration, materials, device)
   }
 
+  /// Who makes the teacher of the trainings; nil where there is none.
+  private func teacherMaker(
+    _ configuration: Configuration, _ materials: Materials, _ device: Device
+  ) throws -> TeacherMaker? {
+    guard let teacher = configuration.teacher, !teacher.members.isEmpty else { return nil }
+    return try TeacherMaker(
+      teacher, folder: folder, materials: materials, device: device, precision: configuration.training.precision,
+      channelsLast: configuration.training.channelsLast, requiresSpecialists: true)
+  }
+
   @discardableResult
   private func doAll(
     _ materials: Materials, _ device: Device, _ configuration: Configuration,
     since start: ContinuousClock.Instant = .now
   ) throws -> ReportData {
-    let training = configuration.training
-    let teacher = try configuration.teacher.flatMap { teacher in
-      teacher.members.isEmpty
-        ? nil
-        : try TeacherMaker(
-          teacher, folder: folder, materials: materials, device: device, precision: training.precision,
-          channelsLast: training.channelsLast, requiresSpecialists: true)
-    }
+    let teacher = try teacherMaker(configuration, materials, device)
     var teacherTest: Tensor?
     var teacherMetrics: Metrics?
     if let teacher {
       observer(.stage("Testing the teacher"))
-      let test = try materials.evaluationSet(materials.test, device: device, channelsLast: training.channelsLast)
+      let test = try materials.evaluationSet(
+        materials.test, device: device, channelsLast: configuration.training.channelsLast)
       if materials.test.predictsTokens {
         teacherMetrics = try test.tokenMetrics(of: teacher.makeTeacher())
       } else {
