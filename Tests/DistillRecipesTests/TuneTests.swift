@@ -110,7 +110,15 @@ struct TuneTests {
         $0.sampler = .grid
         $0.points = 400
       }
+      try refused(RunError.self, "--points") {
+        $0.sampler = .grid
+        $0.points = 1_000_000_000
+      }
       try refused(RunError.self, "--seeds") { $0.seeds = [1, 1] }
+      // What is wrong with the key is told once, not for each of its values.
+      let request = try makeRequest(folder, space: ["training.optimizer.learning_rat=0.1,0.2,0.3"])
+      let error = #expect(throws: RecipeError.self) { _ = try Tuning(request) }
+      #expect(error?.problems.count == 1)
     }
   }
 

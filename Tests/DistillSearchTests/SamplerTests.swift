@@ -211,6 +211,21 @@ struct SamplerTests {
     #expect(few.origin == .random)
   }
 
+  @Test("What was tried is not tried again, unless nothing else is left")
+  func repetition() throws {
+    let space = SearchSpace([SearchKey("kind", .choices(["a", "b", "c"]))])
+    func next(after kinds: [String]) throws -> [String] {
+      let trials = kinds.enumerated().map { Self.done($0 + 1, ["kind": $1], accuracy: $1 == "b" ? 0.9 : 0.1) }
+      return try (0..<5).compactMap { seed in
+        try #require(
+          Sampler.bayesian(startup: 4).next(9, space: space, trials: trials, goal: .accuracy, seed: seed)
+        ).values["kind"]
+      }
+    }
+    #expect(try next(after: ["a", "b", "a", "b"]) == Array(repeating: "c", count: 5))
+    #expect(try next(after: ["a", "b", "c", "a"]) == Array(repeating: "b", count: 5))
+  }
+
   /// Loss of a made-up training: best at a rate of 0.005, a temperature of 4, and with Adam.
   private static func loss(_ values: Assignment) -> Double {
     let rate = log10(Double(values["rate"] ?? "") ?? 1) - log10(0.005)

@@ -37,7 +37,11 @@ extension StudyDefinition {
     switch request.sampler {
     case .random: return .random
     case .grid:
-      guard request.points >= 2 else { throw RunError("--points wants two at least, the ends of each range") }
+      guard (2...Sampler.mostGridPoints).contains(request.points) else {
+        throw RunError(
+          "--points wants two at least, the ends of each range, and no more than "
+            + Quantity.integer(Sampler.mostGridPoints))
+      }
       return .grid(points: request.points)
     case .bayesian:
       guard request.startup >= 2 else { throw RunError("--startup wants two trials at least") }
@@ -72,7 +76,10 @@ extension StudyDefinition {
           guard recipe.stages.isEmpty || halving == nil else {
             throw RunError("--space: \(parameter.key)=\(text) makes stages, which --halving cannot stop")
           }
-        } catch let error as RecipeError { problems += error.problems }
+        } catch let error as RecipeError {
+          // What is wrong with the key is wrong with each of its values.
+          problems += error.problems.filter { problem in !problems.contains { $0.message == problem.message } }
+        }
       }
     }
     guard problems.isEmpty else { throw RecipeError(problems) }

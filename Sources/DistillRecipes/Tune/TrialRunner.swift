@@ -26,6 +26,8 @@ final class TrialRunner {
   private let outputs = TeacherOutputs()
   /// The data of the last trial, and what it is the data of.
   private var known: (key: String, materials: Materials)?
+  /// The run folders in which this process has done a trial.
+  private var prepared: Set<String> = []
 
   init(
     _ definition: StudyDefinition, folder: String, sharing: SharedTrainings, deadline: Date?,
@@ -47,19 +49,25 @@ final class TrialRunner {
     let place = try runFolder(of: recipe)
     let observer = self.observer
     let key = try dataKey(of: recipe)
+    let isPrepared = !prepared.insert(place.path).inserted
     let experiment = Experiment(recipe, folder: place, sharing: sharing) { event in
+      switch event {
       // What a trial scored is told once, for all its trainings.
-      if case .trained(let trained, _, _) = event, trained == label { return }
-      observer(event)
+      case .trained(let trained, _, _) where trained == label: break
+      // That the teacher is there was told before.
+      case .stage where isPrepared, .trained(_, _, wasDoneBefore: true) where isPrepared: break
+      default: observer(event)
+      }
     }
-    let prepared = try experiment.prepareTrial(known.flatMap { $0.key == key ? $0.materials : nil })
-    defer { withExtendedLifetime(prepared.lock) {} }
-    known = recipe.stages.isEmpty ? (key: key, materials: prepared.materials) : nil
-    var runner = prepared.runner
+    let (plan, made, materials, lock) = try experiment.prepareTrial(
+      known.flatMap { $0.key == key ? $0.materials : nil })
+    defer { withExtendedLifetime(lock) {} }
+    known = recipe.stages.isEmpty ? (key: key, materials: materials) : nil
+    var runner = made
     runner.pause = definition.pause(at: trial.rung)
     runner.deadline = deadline
     runner.teacherOutputs = outputs
-    let jobs = (prepared.plan.settings.first?.jobs ?? []).map { job in
+    let jobs = (plan.settings.first?.jobs ?? []).map { job in
       var job = job
       job.isForChoosing = true
       return job

@@ -189,10 +189,8 @@ public struct TuneData: Codable, Sendable {
         + "\(seeds.count == 1 ? "seed" : "seeds") \(numbers).")
     lines.append("How: \(sampler); best by \(goal.rawValue).")
     if let halving {
-      let rungs = halving.pauses.map { Quantity.plain($0) }.joined(separator: ", ")
       let stopped = counted(trials.count { $0.state == .paused }, "trial")
-      lines.append(
-        "\(stopped) stopped early, by successive halving: after \(rungs) epochs one in \(halving.factor) went on.")
+      lines.append("\(stopped) stopped early, by successive halving: \(halving.words).")
     }
     lines.append(
       "It was chosen by this score, which is therefore too good. Whether it is better than the recipe it was made of: "
@@ -259,6 +257,13 @@ public struct TuneData: Codable, Sendable {
       return Curve.Line(value: value, points: points)
     }
     return Curve(key: key.key, by: other?.key, lines: lines)
+  }
+}
+
+extension Halving {
+  var words: String {
+    let epochs = pauses.map { Quantity.plain($0) }.joined(separator: ", ")
+    return "at epoch \(epochs) the better one in \(factor) of those that had come so far went on"
   }
 }
 

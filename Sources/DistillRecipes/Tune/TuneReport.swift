@@ -355,13 +355,7 @@ struct TuneWordsSection {
       ("How values were chosen", data.sampler.prefix(1).uppercased() + data.sampler.dropFirst() + "."),
     ]
     if let halving = data.halving {
-      let pauses = halving.pauses.map { Quantity.plain($0) }.joined(separator: ", ")
-      words.append(
-        (
-          "Stopped early",
-          "After \(pauses) epochs, the better one in \(halving.factor) of the trials that came so far went on "
-            + "(successive halving)."
-        ))
+      words.append(("Stopped early", "By successive halving: \(halving.words)."))
     }
     return words
   }

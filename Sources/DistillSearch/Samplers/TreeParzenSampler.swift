@@ -6,7 +6,8 @@ import Torch
 ///
 /// The better ones are the first ⌈γ n⌉ of n, and at most 25. Of `candidates` draws from l the one with the largest
 /// Σ log l − log g is taken, which is the one with the largest expected improvement. Each key has a density of its own. Trials
-/// that another process is at count among the others, so that no two go to the same place; so do those that failed.
+/// that another process is at count among the others, so that no two go to the same place; so do those that failed. What was
+/// tried is not tried again, unless all draws were.
 ///
 /// Where trials stopped at rungs, the highest rung to which enough of them came is what they are judged by.
 ///
@@ -30,7 +31,8 @@ struct TreeParzenSampler {
       Estimator(
         parameter, good: good.compactMap { $0[parameter.key] }, others: others.compactMap { $0[parameter.key] })
     }
-    var best: (values: Assignment, gain: Double)?
+    let tried = Set(trials.map(\.values))
+    var best: (values: Assignment, isNew: Bool, gain: Double)?
     for _ in 0..<max(1, candidates) {
       var values: Assignment = [:]
       var gain = 0.0
@@ -39,7 +41,9 @@ struct TreeParzenSampler {
         values[parameter.key] = text
         gain += estimator.gain(text)
       }
-      if best.map({ gain > $0.gain }) ?? true { best = (values, gain) }
+      let isNew = !tried.contains(values)
+      if let known = best, isNew == known.isNew ? gain <= known.gain : known.isNew { continue }
+      best = (values, isNew, gain)
     }
     return best?.values
   }
