@@ -82,7 +82,9 @@ let package = Package(
         "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation", "TestSupport",
         "teacher-cache-helper",
       ]),
-    .testTarget(name: "DistillSearchTests", dependencies: ["Torch", "DistillSearch"]),
+    .testTarget(
+      name: "DistillSearchTests",
+      dependencies: ["Torch", "DistillSearch", .product(name: "GRDB", package: "GRDB.swift")]),
     .testTarget(
       name: "DistillRecipesTests",
       dependencies: [

@@ -32,6 +32,9 @@ public final class StudyStore: Sendable {
       configuration.label = "study"
       let queue = try DatabaseQueue(path: path, configuration: configuration)
       let migrator = Self.migrator
+      guard
+        try queue.read({ try $0.tableExists("study") || Row.fetchOne($0, sql: "SELECT 1 FROM sqlite_master") == nil })
+      else { throw DatabaseError(resultCode: .SQLITE_NOTADB) }
       if try queue.read({ try migrator.hasBeenSuperseded($0) }) {
         throw SearchError(
           "\(path) was written by a newer version of this program: use that one, or begin another study")
@@ -66,10 +69,17 @@ public final class StudyStore: Sendable {
             trial INTEGER NOT NULL REFERENCES trial (number),
             rung INTEGER NOT NULL,
             epoch REAL NOT NULL,
-            accuracy REAL,
-            loss REAL,
             seconds REAL NOT NULL,
             PRIMARY KEY (trial, rung)
+          );
+          CREATE TABLE score (
+            trial INTEGER NOT NULL,
+            rung INTEGER NOT NULL,
+            place INTEGER NOT NULL, -- among the seeds
+            accuracy REAL,
+            loss REAL,
+            PRIMARY KEY (trial, rung, place),
+            FOREIGN KEY (trial, rung) REFERENCES report (trial, rung)
           );
           """)
     }
@@ -123,7 +133,7 @@ public final class StudyStore: Sendable {
       guard let definition = try Self.definition(database, path: self.path) else {
         throw SearchError("\(self.path) holds no study")
       }
-      let trials = try Self.trials(database)
+      let trials = try Self.trials(database, path: self.path)
       let now = Date()
       let owned: [(any DatabaseValueConvertible)?] = [worker.name, now.timeIntervalSince1970]
       let number: Int
@@ -151,7 +161,7 @@ public final class StudyStore: Sendable {
           arguments: StatementArguments(
             owned + [number, origin.rawValue, text, now.timeIntervalSince1970]))
       }
-      guard let trial = try Self.trials(database).first(where: { $0.number == number }) else {
+      guard let trial = try Self.trials(database, path: self.path).first(where: { $0.number == number }) else {
         throw SearchError("\(self.path) is damaged: trial \(number) is missing", isMendable: false)
       }
       return .trial(trial)
@@ -169,12 +179,13 @@ public final class StudyStore: Sendable {
 
   /// Writes down what a trial scored at its rung.
   ///
-  /// - Parameter isWhole: whether it was trained in full; where it ended before its time, the score counts at all rungs
-  ///   above too
+  /// - Parameters:
+  ///   - scores: of each seed
+  ///   - isWhole: whether it was trained in full; where it ended before its time, the scores count at all rungs above too
   /// - Returns: false when another process has taken it up in the meantime, and nothing was written
   @discardableResult
   public func report(
-    _ trial: Trial, score: SearchScore, epoch: Double, seconds: Double, isWhole: Bool, by worker: Worker
+    _ trial: Trial, scores: [SearchScore], epoch: Double, seconds: Double, isWhole: Bool, by worker: Worker
   ) throws -> Bool {
     try write { database in
       guard let definition = try Self.definition(database, path: self.path),
@@ -183,10 +194,13 @@ public final class StudyStore: Sendable {
       let last = isWhole ? definition.lastRung : trial.rung
       for rung in trial.rung...max(trial.rung, last) {
         try database.execute(
-          sql: """
-            INSERT OR REPLACE INTO report (trial, rung, epoch, accuracy, loss, seconds) VALUES (?, ?, ?, ?, ?, ?)
-            """,
-          arguments: [trial.number, rung, epoch, score.accuracy, score.loss, rung == trial.rung ? seconds : 0])
+          sql: "INSERT INTO report (trial, rung, epoch, seconds) VALUES (?, ?, ?, ?)",
+          arguments: [trial.number, rung, epoch, rung == trial.rung ? seconds : 0])
+        for (place, score) in scores.enumerated() {
+          try database.execute(
+            sql: "INSERT INTO score (trial, rung, place, accuracy, loss) VALUES (?, ?, ?, ?, ?)",
+            arguments: [trial.number, rung, place, score.accuracy, score.loss])
+        }
       }
       try database.execute(
         sql: "UPDATE trial SET state = ?, rung = ?, owner = NULL, heartbeat = NULL WHERE number = ?",
@@ -226,19 +240,24 @@ public final class StudyStore: Sendable {
   // MARK: Trials
 
   /// All of them, in their order.
-  public func trials() throws -> [Trial] { try Self.mapping(path) { try queue.read { try Self.trials($0) } } }
+  public func trials() throws -> [Trial] {
+    try Self.mapping(path) { try queue.read { try Self.trials($0, path: path) } }
+  }
 
-  private static func trials(_ database: Database) throws -> [Trial] {
+  private static func trials(_ database: Database, path: String) throws -> [Trial] {
+    var scores: [[Int]: [SearchScore]] = [:]
+    for row in try Row.fetchAll(database, sql: "SELECT * FROM score ORDER BY trial, rung, place") {
+      // SQLite knows no number that is none.
+      let (accuracy, loss): (Double?, Double?) = (row["accuracy"], row["loss"])
+      scores[[row["trial"], row["rung"]], default: []].append(
+        SearchScore(accuracy: accuracy ?? .nan, loss: loss ?? .nan))
+    }
     var reports: [Int: [Trial.Report]] = [:]
     for row in try Row.fetchAll(database, sql: "SELECT * FROM report ORDER BY trial, rung") {
-      let number: Int = row["trial"]
-      // SQLite knows no number that is none.
-      let accuracy: Double? = row["accuracy"]
-      let loss: Double? = row["loss"]
+      let (number, rung): (Int, Int) = (row["trial"], row["rung"])
       reports[number, default: []].append(
         Trial.Report(
-          rung: row["rung"], epoch: row["epoch"],
-          score: SearchScore(accuracy: accuracy ?? .nan, loss: loss ?? .nan), seconds: row["seconds"]))
+          rung: rung, epoch: row["epoch"], scores: scores[[number, rung]] ?? [], seconds: row["seconds"]))
     }
     return try Row.fetchAll(database, sql: "SELECT * FROM trial ORDER BY number").map { row in
       let number: Int = row["number"]
@@ -246,7 +265,7 @@ public final class StudyStore: Sendable {
       let text: String = row["values"]
       guard let knownState = Trial.State(rawValue: state), let knownOrigin = Trial.Origin(rawValue: origin),
         let values = try? JSONDecoder().decode(Assignment.self, from: Data(text.utf8))
-      else { throw SearchError("the study is damaged: trial \(number) cannot be read") }
+      else { throw SearchError("\(path) is damaged: trial \(number) cannot be read") }
       let heartbeat: Double? = row["heartbeat"]
       return Trial(
         number: number, state: knownState, origin: knownOrigin, values: values, rung: row["rung"],
@@ -283,7 +302,7 @@ public final class StudyStore: Sendable {
     do { return try body() } catch let error as DatabaseError {
       switch error.resultCode {
       case .SQLITE_NOTADB, .SQLITE_CORRUPT:
-        throw SearchError("\(path) is no study, or damaged: name another folder")
+        throw SearchError("\(path) is no study, or damaged: name another folder, or move the file away and begin anew")
       case .SQLITE_FULL: throw FileError(path: path, code: ENOSPC)
       case .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM: throw FileError(path: path, code: EACCES)
       case .SQLITE_BUSY, .SQLITE_LOCKED:

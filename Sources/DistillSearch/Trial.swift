@@ -28,14 +28,18 @@ public struct Trial: Codable, Sendable, Equatable {
     public var rung: Int
     /// After so many epochs.
     public var epoch: Double
+    /// The mean over the seeds.
     public var score: SearchScore
+    /// Of each seed.
+    public var scores: [SearchScore]
     /// Computing time since the rung before.
     public var seconds: Double
 
-    public init(rung: Int, epoch: Double, score: SearchScore, seconds: Double) {
+    public init(rung: Int, epoch: Double, scores: [SearchScore], seconds: Double) {
       self.rung = rung
       self.epoch = epoch
-      self.score = score
+      self.score = SearchScore(meanOf: scores) ?? SearchScore(accuracy: .nan, loss: .nan)
+      self.scores = scores
       self.seconds = seconds
     }
   }

@@ -100,12 +100,22 @@ struct TuneCommandTests {
       #expect(try trainings("\(folder)/s").count == 6, "six students, none alone, and no checkpoint left")
 
       // Again: nothing is trained.
-      let before = try contents(of: "\(folder)/s/trainings")
+      let jobs = try contents(of: "\(folder)/s/trainings").filter { $0.key.contains("/jobs/") }
       let again = try Command.run(command, in: folder)
       #expect(again.code == 0 && again.output.contains("trial \(best) is best"), "\(again.everything)")
-      let after = try contents(of: "\(folder)/s/trainings")
-      #expect(after.filter { $0.key.contains("/jobs/") } == before.filter { $0.key.contains("/jobs/") })
+      #expect(try contents(of: "\(folder)/s/trainings").filter { $0.key.contains("/jobs/") } == jobs)
       #expect(again.output.contains("s/report.html") && again.output.contains("s/best.yaml"))
+
+      // A damaged file is refused; without it the study begins anew, and takes over what was trained.
+      let database = "\(folder)/s/study.sqlite"
+      try write(String(repeating: "no database ", count: 500), to: database)
+      let damaged = try Command.run(command, in: folder)
+      #expect(damaged.code == 2 && damaged.errors.contains("study.sqlite is no study, or damaged"))
+      try FileManager.default.removeItem(atPath: database)
+      let anew = try Command.run(command + ["--json"], in: folder)
+      #expect(anew.code == 0, "\(anew.everything)")
+      #expect(try statistics(anew.object()) == statistics(object))
+      #expect(try contents(of: "\(folder)/s/trainings").filter { $0.key.contains("/jobs/") } == jobs)
     }
   }
 

@@ -167,7 +167,7 @@ struct TuneTests {
           reports: index == 7
             ? []
             : (index < 6 ? [0, 1, 2] : [0]).map {
-              Trial.Report(rung: $0, epoch: [1, 3, 9][$0], score: score, seconds: 2)
+              Trial.Report(rung: $0, epoch: [1, 3, 9][$0], scores: [score], seconds: 2)
             }, message: index == 7 ? "the loss is <no> number" : nil, owner: "host:1:2", heartbeat: Date()))
     }
     return TuneData(definition, trials: trials, limit: 8, validationExamples: 150, isTimeUp: false)
@@ -195,6 +195,24 @@ struct TuneTests {
     #expect(abs(whole.lines[0].points[0].mean - 0.83) < 1e-12 && whole.lines[0].points[0].low == 0.8)
     // By loss it is the last one that was trained in full.
     #expect(try Self.sample(goal: .loss).best == 6)
+  }
+
+  @Test("A curve goes through the means over the seeds, its band from the worst to the best seed")
+  func bands() throws {
+    let definition = StudyDefinition(
+      name: "x", recipe: "", space: SearchSpace([SearchKey("training.clip_norm", .choices(["1", "2"]))]),
+      sampler: .grid(points: 2), trainingSeeds: [1, 2])
+    let trials = [[0.5, 0.75], [0.25, 0.75]].enumerated().map { index, accuracies in
+      let scores = accuracies.map { SearchScore(accuracy: $0, loss: 1) }
+      return Trial(
+        number: index + 1, state: .done, origin: .grid, values: ["training.clip_norm": "\(index + 1)"],
+        reports: [Trial.Report(rung: 0, epoch: 1, scores: scores, seconds: 1)])
+    }
+    let data = TuneData(definition, trials: trials, limit: 2, validationExamples: 10, isTimeUp: false)
+    let points = try #require(data.curves.first?.lines.first).points
+    #expect(points.map(\.mean) == [0.625, 0.5] && points.map(\.best) == [0.625, 0.5])
+    #expect(points.map(\.low) == [0.5, 0.25] && points.map(\.high) == [0.75, 0.75])
+    #expect(TuneReport.html(data).contains("class=\"band"))
   }
 
   @Test("The JSON has all trials and no process")

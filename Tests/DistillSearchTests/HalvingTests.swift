@@ -10,7 +10,8 @@ struct HalvingTests {
     Trial(
       number: number, state: state, origin: .random, values: ["x": "\(number)"], rung: max(0, accuracies.count - 1),
       reports: accuracies.enumerated().map { rung, value in
-        Trial.Report(rung: rung, epoch: pow(3, Double(rung)), score: SearchScore(accuracy: value, loss: 1), seconds: 1)
+        Trial.Report(
+          rung: rung, epoch: pow(3, Double(rung)), scores: [SearchScore(accuracy: value, loss: 1)], seconds: 1)
       }, owner: owner, heartbeat: owner.map { _ in Date() })
   }
 
@@ -90,7 +91,7 @@ struct HalvingTests {
       trials[number - 1].state = definition.pause(at: rung) == nil ? .done : .paused
       trials[number - 1].reports.append(
         Trial.Report(
-          rung: rung, epoch: Double(rung), score: SearchScore(accuracy: accuracy(number), loss: 1), seconds: 1))
+          rung: rung, epoch: Double(rung), scores: [SearchScore(accuracy: accuracy(number), loss: 1)], seconds: 1))
     }
     return (trials, order)
   }

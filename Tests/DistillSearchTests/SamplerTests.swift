@@ -15,7 +15,7 @@ struct SamplerTests {
     Trial(
       number: number, state: .done, origin: .random, values: values,
       reports: [
-        Trial.Report(rung: 0, epoch: 10, score: SearchScore(accuracy: accuracy, loss: loss), seconds: 1)
+        Trial.Report(rung: 0, epoch: 10, scores: [SearchScore(accuracy: accuracy, loss: loss)], seconds: 1)
       ])
   }
 
@@ -175,7 +175,7 @@ struct SamplerTests {
         number: number, state: .paused, origin: .random, values: ["rate": "\(number)"], rung: scores.count - 1,
         reports: scores.enumerated().map { rung, value in
           Trial.Report(
-            rung: rung, epoch: Double(rung + 1), score: SearchScore(accuracy: value, loss: 1), seconds: 1)
+            rung: rung, epoch: Double(rung + 1), scores: [SearchScore(accuracy: value, loss: 1)], seconds: 1)
         })
     }
     // Trial 1 is best at the first rung and worst at the second.

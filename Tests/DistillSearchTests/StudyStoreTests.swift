@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import Testing
 import Torch
 
@@ -46,7 +47,8 @@ struct StudyStoreTests {
       let first = try begun(store.claim(worker, limit: 3))
       #expect(first.number == 1 && first.state == .running && first.owner == worker.name && first.origin == .random)
       #expect(Set(first.values.keys) == ["x", "k"])
-      #expect(try store.report(first, score: good, epoch: 1, seconds: 2.5, isWhole: false, by: worker))
+      let scores = [good, SearchScore(accuracy: 0.25, loss: .infinity)]
+      #expect(try store.report(first, scores: scores, epoch: 1, seconds: 2.5, isWhole: false, by: worker))
       let second = try begun(store.claim(worker, limit: 3))
       try store.fail(second, "it's \"over\"\nfor good", by: worker)
 
@@ -55,7 +57,8 @@ struct StudyStoreTests {
       let trials = try other.trials()
       #expect(trials.map(\.number) == [1, 2])
       #expect(trials[0].state == .paused && trials[0].values == first.values && trials[0].owner == nil)
-      #expect(trials[0].reports == [Trial.Report(rung: 0, epoch: 1, score: good, seconds: 2.5)])
+      #expect(trials[0].reports == [Trial.Report(rung: 0, epoch: 1, scores: scores, seconds: 2.5)])
+      #expect(trials[0].score == SearchScore(accuracy: 0.5, loss: .infinity), "the mean over the seeds")
       #expect(trials[1].state == .failed && trials[1].message == "it's \"over\"\nfor good")
       #expect(trials[1].score == nil)
     }
@@ -68,7 +71,7 @@ struct StudyStoreTests {
     try withStudy(definition) { store, _ in
       let worker = Worker()
       let trial = try begun(store.claim(worker, limit: 1))
-      try store.report(trial, score: good, epoch: 1, seconds: 1, isWhole: true, by: worker)
+      try store.report(trial, scores: [good], epoch: 1, seconds: 1, isWhole: true, by: worker)
       let kept = try #require(try store.trials().first)
       #expect(kept.state == .done && kept.rung == 2)
       #expect(kept.reports.map(\.rung) == [0, 1, 2] && kept.seconds == 1)
@@ -97,13 +100,13 @@ struct StudyStoreTests {
       let other = try StudyStore(path: path)
       // The first one lives: it is this process.
       #expect(try other.claim(second, limit: 1) == .wait)
-      #expect(try !other.report(trial, score: good, epoch: 1, seconds: 1, isWhole: true, by: second))
+      #expect(try !other.report(trial, scores: [good], epoch: 1, seconds: 1, isWhole: true, by: second))
       #expect(try store.giveBack(trial, by: first))
       let taken = try begun(other.claim(second, limit: 1))
       #expect(taken.number == trial.number && taken.values == trial.values && taken.owner == second.name)
-      #expect(try !store.report(trial, score: good, epoch: 1, seconds: 1, isWhole: true, by: first))
+      #expect(try !store.report(trial, scores: [good], epoch: 1, seconds: 1, isWhole: true, by: first))
       #expect(try !store.fail(trial, "late", by: first))
-      #expect(try other.report(taken, score: good, epoch: 1, seconds: 1, isWhole: true, by: second))
+      #expect(try other.report(taken, scores: [good], epoch: 1, seconds: 1, isWhole: true, by: second))
       #expect(try other.claim(second, limit: 1) == .finished)
     }
   }
@@ -156,7 +159,7 @@ struct StudyStoreTests {
           let store = try StudyStore(path: path)
           let worker = Worker()
           while case .trial(let trial) = try store.claim(worker, limit: 40) {
-            try store.report(trial, score: score, epoch: 1, seconds: 0, isWhole: true, by: worker)
+            try store.report(trial, scores: [score], epoch: 1, seconds: 0, isWhole: true, by: worker)
           }
         } catch { Issue.record(error) }
       }
@@ -176,5 +179,11 @@ struct StudyStoreTests {
     let error = #expect(throws: SearchError.self) { try StudyStore(path: "\(folder)/a.sqlite") }
     #expect(error?.description.contains("is no study, or damaged") ?? false)
     #expect(throws: (any Error).self) { try StudyStore(path: "\(folder)/nowhere/a.sqlite") }
+
+    let other = try DatabaseQueue(path: "\(folder)/b.sqlite")
+    try other.write { try $0.execute(sql: "CREATE TABLE birds (name TEXT)") }
+    #expect(throws: SearchError.self) { try StudyStore(path: "\(folder)/b.sqlite") }
+    let tables = try other.read { try String.fetchAll($0, sql: "SELECT name FROM sqlite_master") }
+    #expect(tables == ["birds"], "another program's file stays as it is")
   }
 }

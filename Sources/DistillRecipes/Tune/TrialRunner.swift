@@ -11,6 +11,9 @@ import Torch
 final class TrialRunner {
   /// What came out of a trial at its rung.
   struct Result {
+    /// Of each seed.
+    var scores: [SearchScore]
+    /// Their mean.
     var score: SearchScore
     var epoch: Double
     var seconds: Double
@@ -107,7 +110,8 @@ final class TrialRunner {
       throw RunError("trial \(trial.number) scored nothing that is a number", kind: .failure)
     }
     return Result(
-      score: score, epoch: epoch, seconds: (ContinuousClock.now - start) / .seconds(1), isWhole: isWhole)
+      scores: scores, score: score, epoch: epoch, seconds: (ContinuousClock.now - start) / .seconds(1),
+      isWhole: isWhole)
   }
 
   /// The examples by which trials are chosen.

@@ -59,11 +59,13 @@ public struct TuneData: Codable, Sendable {
     /// The trials with one value, those that were trained in full.
     public struct Point: Codable, Sendable {
       public var value: Double
+      public var trials: Int
+      /// Of the trials, each the mean over its seeds.
       public var best: Double
       public var mean: Double
+      /// Of the trainings: each trial has one for each seed.
       public var low: Double
       public var high: Double
-      public var trials: Int
     }
   }
 
@@ -248,11 +250,15 @@ public struct TuneData: Codable, Sendable {
         trial.values[key.key].flatMap { Double($0) } ?? 0
       }
       let points = byNumber.keys.sorted().compactMap { number -> Curve.Point? in
-        let scores = (byNumber[number] ?? []).compactMap(\.score).map(goal.value)
-        guard let low = scores.min(), let high = scores.max() else { return nil }
+        let reports = (byNumber[number] ?? []).compactMap(\.reports.last)
+        let means = reports.map { goal.value($0.score) }
+        let ofSeeds = reports.flatMap { $0.scores.map(goal.value) }
+        guard let best = goal == .accuracy ? means.max() : means.min(), let low = ofSeeds.min(),
+          let high = ofSeeds.max()
+        else { return nil }
         return Curve.Point(
-          value: number, best: goal == .accuracy ? high : low, mean: scores.reduce(0, +) / Double(scores.count),
-          low: low, high: high, trials: scores.count)
+          value: number, trials: means.count, best: best, mean: means.reduce(0, +) / Double(means.count), low: low,
+          high: high)
       }
       return Curve.Line(value: value, points: points)
     }

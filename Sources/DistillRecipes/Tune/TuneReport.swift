@@ -33,11 +33,13 @@ public enum TuneReport {
     .caveats li+li{margin-top:.4rem}
     .parallel{max-width:none}.parallel svg{min-width:40rem}
     .parallel .rail{stroke:var(--faint)}.parallel .name{font-weight:600}
+    .parallel .axis text{paint-order:stroke;stroke:var(--page);stroke-width:4;stroke-linejoin:round}
     .trial .way{fill:none;stroke:var(--tone);stroke-width:1.5;stroke-linejoin:round}
     .trial.best .way{stroke-width:3.5}.trial.early .way{stroke-dasharray:4 4}
     .trial .reach{fill:none;stroke:transparent;stroke-width:9}
     .trial:hover .way{stroke-width:4;stroke-opacity:1}
     .trial-dot{fill:var(--tone);fill-opacity:.45}.trial-dot.early{fill:none;stroke:var(--tone);stroke-opacity:.6}
+    tr.best td{font-weight:600}
     .lead+.charts,.lead+.chart{margin-top:1.8rem}
     """
 }
@@ -159,7 +161,7 @@ struct TuneAcrossSection {
     return section(
       "across", "All trials at once",
       lead:
-        "From the values on the left to the score on the right; the darker, the better, and the thick line is the best. "
+        "From the values on the left to the score on the right; the stronger, the better, and the thick line is the best. "
         + "Dashed lines are trials that were stopped early, with what they had scored then."
     ) {
       chart
@@ -223,8 +225,8 @@ struct TuneCurvesSection {
     return section(
       "curves", "Curves",
       lead:
-        "Means over the trials with the same value; bands reach from the worst to the best of them. With all combinations "
-        + "of two keys, each line is one value of the second."
+        "Means over the trials with the same value and their seeds; bands reach from the worst to the best training. With "
+        + "all combinations of two keys, each line is one value of the second."
     ) { element("div", ["class": "charts"]) { for chart in charts { chart } } }
   }
 
@@ -284,7 +286,7 @@ struct TuneTrialsSection {
           head(TuneTable.columns(data).map { ($0, true) })
           element("tbody") {
             for trial in TuneTable.sorted(data) {
-              element("tr", ["class": trial.number == data.best ? "primary tone-distilled" : nil]) {
+              element("tr", ["class": trial.number == data.best ? "best" : nil]) {
                 let row = TuneTable.row(trial, data)
                 element("th", ["scope": "row"]) { row[0] }
                 for cell in row.dropFirst() { element("td", ["class": "number"]) { cell } }

@@ -68,7 +68,11 @@ public struct Tuning: Sendable {
       throw RunError("\(folder) holds a run: name another folder for the study with --study")
     }
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    guard names.allSatisfy({ $0.hasPrefix(".") }) || FileManager.default.fileExists(atPath: database(in: folder)) else {
+    // Where only the database is missing, the study begins anew, and takes over what was trained.
+    let isStudy =
+      FileManager.default.fileExists(atPath: database(in: folder))
+      || Set(["recipe.yaml", "trainings"]).isSubset(of: names)
+    guard names.allSatisfy({ $0.hasPrefix(".") }) || isStudy else {
       throw RunError(
         "\(folder) is not empty and holds no study: nothing in it is touched. Name another folder with --study")
     }
@@ -85,9 +89,7 @@ public struct Tuning: Sendable {
     var turn: FileLock? = try sharing.turn("study", observer)
     let store = try StudyStore(path: database)
     try store.begin(definition)
-    if !FileManager.default.fileExists(atPath: "\(folder)/recipe.yaml") {
-      try AtomicFile.write(Data(definition.recipe.utf8), to: "\(folder)/recipe.yaml")
-    }
+    try AtomicFile.write(Data(definition.recipe.utf8), to: "\(folder)/recipe.yaml")
     withExtendedLifetime(turn) {}
     turn = nil
     let deadline = timeout.map { Date().addingTimeInterval($0) }
@@ -148,7 +150,7 @@ public struct Tuning: Sendable {
       name: "trial \(trial.number)", number: trial.number, count: max(2, trainingCount))
     let result = try runner.train(trial, label: label)
     let isKept = try store.report(
-      trial, score: result.score, epoch: result.epoch, seconds: result.seconds, isWhole: result.isWhole, by: worker)
+      trial, scores: result.scores, epoch: result.epoch, seconds: result.seconds, isWhole: result.isWhole, by: worker)
     guard isKept else {
       observer(.notice("warning: \(words(trial)) was taken up by another process in the meantime, and does not count"))
       return
