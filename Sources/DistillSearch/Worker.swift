@@ -16,7 +16,7 @@ public struct Worker: Sendable, Equatable {
 
   init(name: String) { self.name = name }
 
-  private static var host: String { ProcessInfo.processInfo.hostName.replacing(":", with: "-") }
+  private static let host = ProcessInfo.processInfo.hostName.replacing(":", with: "-")
 
   /// Whether a process is still at a trial: a process of this machine that has ended is known at once, another one by its
   /// silence.

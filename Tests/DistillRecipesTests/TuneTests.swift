@@ -96,8 +96,11 @@ struct TuneTests {
         RecipeError.self, "terms.0.soft_targets.temperature=0", space: ["terms.0.soft_targets.temperature=0..8"])
       try refused(RecipeError.self, "learning_rat", space: ["training.optimizer.learning_rat=0.1..0.2"])
       try refused(RunError.self, "data.validation is 0") { $0.overrides = ["data.validation=0"] }
-      try refused(
-        RunError.self, "settings", recipe: RunRecipe.text(more: "settings: [{name: a, set: {training.epochs: 2}}]"))
+      let withSetting = RunRecipe.text(more: "settings: [{name: a, set: {training.epochs: 7}}]")
+      try refused(RunError.self, "--setting one of 'a'", recipe: withSetting)
+      try refused(RecipeError.self, "no setting 'b'", recipe: withSetting) { $0.setting = "b" }
+      let chosen = try StudyDefinition.of(makeRequest(folder, recipe: withSetting) { $0.setting = "a" }).definition
+      #expect(try chosen.configuration(with: [:]).training.length == .epochs(7))
       try refused(RunError.self, "no study", { $0.resumes = true })
       try refused(RunError.self, "--trials") { $0.trials = 0 }
       try refused(RunError.self, "training.steps", recipe: RunRecipe.text(training: "{steps: 4}")) { $0.halves = true }

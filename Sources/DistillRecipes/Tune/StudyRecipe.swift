@@ -7,10 +7,12 @@ extension StudyDefinition {
   /// - Throws: `RecipeError` with everything that is wrong with the recipe or the values; `RunError`, `SearchError` with what
   ///   else cannot be done.
   static func of(_ request: TuneRequest) throws -> (definition: StudyDefinition, recipe: Configuration) {
-    let recipe = try Configuration.load(path: request.recipe ?? "recipe.yaml", overrides: request.overrides)
+    var recipe = try Configuration.load(path: request.recipe ?? "recipe.yaml", overrides: request.overrides)
+    if let setting = request.setting { recipe = try recipe.resolved(setting: setting) }
     let space = try SpaceText.space(request.space)
     guard recipe.settings.isEmpty else {
-      throw RunError("the recipe has settings, and a search is about one: take them out, or search each by itself")
+      let names = recipe.settings.map { "'\($0.name)'" }.joined(separator: ", ")
+      throw RunError("the recipe has settings, and a search is about one: choose with --setting one of \(names)")
     }
     guard !recipe.data.validation.isNone else {
       throw RunError("a search chooses by the validation split, and data.validation is 0: hold some examples out")

@@ -13,6 +13,8 @@ public struct TuneRequest: Sendable {
   public var recipe: String?
   /// Changes `key=value` to the recipe, the same for all trials.
   public var overrides: [String] = []
+  /// Which of the recipe's settings, where it has any.
+  public var setting: String?
   /// The keys and their values, such as `training.optimizer.learning_rate=1e-4..1e-2:log`.
   public var space: [String] = []
   public var sampler = SamplerName.bayesian

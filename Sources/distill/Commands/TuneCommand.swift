@@ -34,6 +34,9 @@ struct TuneCommand: ParsableCommand {
       valueName: "key=values"))
   var space: [String] = []
 
+  @Option(help: ArgumentHelp("Which of the recipe's settings, where it has any.", valueName: "name"))
+  var setting: String?
+
   @Option(help: "How values are chosen: bayesian, random or grid.")
   var sampler = TuneRequest.SamplerName.bayesian
 
@@ -121,6 +124,7 @@ struct TuneCommand: ParsableCommand {
     }
     var request = TuneRequest(recipe: recipes.first)
     request.overrides = changes
+    request.setting = setting
     request.space = space
     request.sampler = sampler
     request.points = points
