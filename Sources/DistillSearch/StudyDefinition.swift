@@ -36,7 +36,7 @@ public struct StudyDefinition: Codable, Sendable, Equatable {
   public var lastRung: Int { halving?.pauses.count ?? 0 }
 
   /// In words, what is another in a second definition.
-  public func differences(from other: Self) -> [String] {
+  func differences(from other: Self) -> [String] {
     var found: [String] = []
     if recipe != other.recipe { found.append("the recipe") }
     if space != other.space { found.append("the space") }
@@ -50,7 +50,7 @@ public struct StudyDefinition: Codable, Sendable, Equatable {
 }
 
 /// What a process that asks for work is to do.
-public enum StudyStep: Sendable, Equatable {
+enum StudyStep: Equatable {
   /// Go on with a trial whose process gave it back, or ended.
   case takeUp(number: Int)
   /// Train a paused trial further, to a rung.
@@ -67,7 +67,7 @@ extension StudyDefinition {
   /// - Parameters:
   ///   - limit: so many trials are begun in all
   ///   - isAlive: whether a running trial's process is still at it
-  public func nextStep(_ trials: [Trial], limit: Int, isAlive: (Trial) -> Bool) -> StudyStep {
+  func nextStep(_ trials: [Trial], limit: Int, isAlive: (Trial) -> Bool) -> StudyStep {
     let running = trials.filter { $0.state == .running }
     if let left = trials.first(where: { $0.state == .waiting }) ?? running.first(where: { !isAlive($0) }) {
       return .takeUp(number: left.number)

@@ -85,7 +85,7 @@ public struct Trial: Codable, Sendable, Equatable {
 
 extension [Trial] {
   /// The one with the best last score; of equals the first.
-  public func best(_ goal: SearchGoal) -> Trial? {
+  func best(_ goal: SearchGoal) -> Trial? {
     reduce(nil as Trial?) { best, trial in
       guard let score = trial.score, goal.value(score).isFinite else { return best }
       guard let known = best?.score else { return trial }

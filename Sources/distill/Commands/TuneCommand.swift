@@ -119,8 +119,8 @@ struct TuneCommand: ParsableCommand {
       throw RunError("a search is about one recipe, not \(recipes.joined(separator: " and "))")
     }
     let changes = arguments.filter(isChange) + device.overrides
-    if resume, recipes.isEmpty, space.isEmpty, study != nil, let change = changes.first {
-      throw RunError("the recipe of a study stays as it is, so that '\(change)' does not apply: leave it out")
+    if resume, recipes.isEmpty, space.isEmpty, study != nil, let other = (changes + decidedAtTheStart).first {
+      throw RunError("a study stays as it was begun, so that '\(other)' does not apply: leave it out")
     }
     var request = TuneRequest(recipe: recipes.first)
     request.overrides = changes
@@ -140,6 +140,16 @@ struct TuneCommand: ParsableCommand {
     request.folder = study
     request.resumes = resume
     return request
+  }
+
+  /// The options that say what a study is, where they say something else than they do by themselves.
+  private var decidedAtTheStart: [String] {
+    let options = [
+      ("--setting", setting != nil), ("--sampler", sampler != .bayesian), ("--halving", halving),
+      ("--factor", factor != 3), ("--first-rung", firstRung != 1), ("--points", points != 5),
+      ("--startup", startup != 10), ("--goal", goal != .accuracy), ("--seeds", seeds != nil), ("--seed", seed != 0),
+    ]
+    return options.filter(\.1).map(\.0)
   }
 
   /// - Throws: `RunError` for what is no time.

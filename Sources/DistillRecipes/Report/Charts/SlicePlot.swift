@@ -70,7 +70,7 @@ struct SlicePlot {
           "text",
           [
             "x": coordinate(x(mark.place)), "y": coordinate(Self.height - 10),
-            "text-anchor": marks.count > 1 && mark.place > 0.97 ? "end" : "middle",
+            "text-anchor": mark.place > 0.97 && mark.text.count > 5 ? "end" : "middle",
           ]
         ) { Self.short(mark.text) }
       }
