@@ -98,6 +98,10 @@ struct TuneCommandTests {
       let files = try FileManager.default.subpathsOfDirectory(atPath: "\(folder)/s")
       #expect(!files.contains { $0.hasSuffix("test.safetensors") })
       #expect(try trainings("\(folder)/s").count == 6, "six students, none alone, and no checkpoint left")
+      let cards = try files.filter { $0.hasSuffix("model/README.md") }.map {
+        String(decoding: try read("\(folder)/s/\($0)"), as: UTF8.self)
+      }
+      #expect(cards.count == 6 && cards.allSatisfy { $0.contains("not tested: a search chooses among several") })
 
       // Again: nothing is trained.
       let jobs = try contents(of: "\(folder)/s/trainings").filter { $0.key.contains("/jobs/") }
