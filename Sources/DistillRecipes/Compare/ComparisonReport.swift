@@ -388,17 +388,6 @@ struct ComparisonWordsSection {
   ]
 }
 
-/// The head of a table: titles, and whether a column has numbers.
-private func head(_ columns: [(title: String, isNumeric: Bool)]) -> Markup {
-  element("thead") {
-    element("tr") {
-      for (index, column) in columns.enumerated() {
-        element("th", ["scope": "col", "class": column.isNumeric && index > 0 ? "number" : nil]) { column.title }
-      }
-    }
-  }
-}
-
 extension McNemarTest.Method {
   var words: String {
     switch self {
