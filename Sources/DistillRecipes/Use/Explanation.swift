@@ -59,7 +59,7 @@ public struct Explanation: Encodable, Sendable {
   public struct Choice: Sendable, Equatable {
     /// Numbers in the test split; empty to choose interesting ones.
     public var examples: [Int]
-    /// Only of the class of this name.
+    /// The class that it is about, with typical and odd examples of it.
     public var className: String?
     /// How many are chosen.
     public var count: Int
