@@ -8,7 +8,7 @@ extension Operator {
   fileprivate static let deviation = Operator("distill::plan_deviation")
   fileprivate static let isCurrent = Operator("distill::plan_is_current")
   fileprivate static let counts = Operator("distill::plan_counts")
-  fileprivate static let useBytes = Operator("distill::plan_use_bytes")
+  fileprivate static let quantize = Operator("distill::plan_quantize")
   fileprivate static let release = Operator("distill::plan_release")
 }
 
@@ -32,8 +32,8 @@ public final class FrozenPlan {
     public var foldedNormalizations: Int
     /// Additions and activations that are computed with the product before them.
     public var fused: Int
-    /// Products in whole numbers.
-    public var wholeNumberProducts: Int
+    /// Convolutions and linear layers that are computed in int8.
+    public var quantizedProducts: Int
   }
 
   private let number: Int
@@ -77,29 +77,35 @@ public final class FrozenPlan {
   /// divided by the largest number of an output.
   public func deviation() throws -> Double { try Dispatcher.call(.deviation, number).item() }
 
-  /// Whether the tensors that the function had when the plan was made still hold the same numbers.
+  /// Whether the tensors that the function had when the plan was made still hold the same numbers, as far as libtorch counts
+  /// their changes. A tensor that was put in another's place is not seen.
   public var isCurrent: Bool {
     get throws { try Dispatcher.call(.isCurrent, number).item() == 1 }
   }
 
+  /// What was made faster, by kind; quantized products only from `quantize(calibratedOn:)` on.
+  ///
+  /// - Throws: `TorchError` when the plan cannot be asked, such as when memory runs out.
   public var counts: Counts {
     get throws {
       let numbers: [Int64] = try Dispatcher.call(.counts, number).array()
       return Counts(
-        foldedNormalizations: Int(numbers[0]), fused: Int(numbers[1]), wholeNumberProducts: Int(numbers[2]))
+        foldedNormalizations: Int(numbers[0]), fused: Int(numbers[1]), quantizedProducts: Int(numbers[2]))
     }
   }
 
-  /// Computes convolutions and linear layers in whole numbers of eight bits from now on, on a processor.
+  /// Quantizes convolutions and linear layers to eight bits: they are computed in int8 from now on, on a processor.
   ///
-  /// Weights have a scale for each output channel, w ≈ s_c · q with q from −127 to 127; what products read and give has one
-  /// scale and one zero for all of it, x ≈ s · (q − z) with q from 0 to 255, from the smallest and the largest number seen
-  /// for these examples. A small linear layer that gives the outputs stays in float32.
+  /// Weights are int8 with a scale for each output channel, w ≈ s_c · q with q from −127 to 127; what products read and give
+  /// is uint8 with one scale and one zero point for all of it, x ≈ s · (q − z) with q from 0 to 255, from the smallest and
+  /// the largest number seen for these examples. A small linear layer that gives the outputs stays in float32.
+  ///
+  /// Jacob et al.: Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference. 2018.
   ///
   /// - Parameter examples: some that are like those to come: what is beyond their range is cut off
   /// - Throws: `TorchError` when this libtorch has no such products, or a value is not finite.
-  public func useWholeNumbers(calibratedOn examples: Tensor) throws {
-    try withoutGradient { try Dispatcher.callForEffect(.useBytes, number, examples) }
+  public func quantize(calibratedOn examples: Tensor) throws {
+    try withoutGradient { try Dispatcher.callForEffect(.quantize, number, examples) }
   }
 
   /// So many rows of a batch, from the first again where there are not as many.

@@ -29,7 +29,10 @@ struct DeviceOption: ParsableArguments {
 /// A recipe, and changes to it.
 struct RecipeOptions: ParsableArguments {
   @Argument(help: "The recipe file.", completion: .file(extensions: ["yaml", "yml"]))
-  var recipe = "recipe.yaml"
+  var recipe = Self.usual
+
+  /// The file that is read where none is named.
+  static let usual = "recipe.yaml"
 
   @Argument(
     help: ArgumentHelp(
@@ -43,7 +46,7 @@ struct RecipeOptions: ParsableArguments {
   var fileAndOverrides: (file: String, overrides: [String]) {
     // `distill run seeds=[1]` means the recipe in this folder.
     let isOverride = recipe.contains("=") && !FileManager.default.fileExists(atPath: recipe)
-    return (isOverride ? "recipe.yaml" : recipe, (isOverride ? [recipe] : []) + overrides + device.overrides)
+    return (isOverride ? Self.usual : recipe, (isOverride ? [recipe] : []) + overrides + device.overrides)
   }
 
   /// - Throws: `RecipeError` with everything that is wrong with it.

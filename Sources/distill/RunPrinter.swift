@@ -46,17 +46,21 @@ final class RunPrinter: Sendable {
         let text = text.split(separator: "\n").map { Terminal.plain(String($0)) }.joined(separator: "\n")
         if terminal.isQuiet {
           Terminal.standardError().sentences(text)
-        } else if let line = state.line {
-          line.note(text)
         } else {
-          terminal.sentences(text)
+          tell(text, state)
         }
+      case .outcome(let text): tell(Terminal.plain(text), state)
       case .training(let label, let event):
         training(label, event, &state)
       case .trained(let label, let score, let wasDoneBefore):
         trained(label, score, wasDoneBefore, &state)
       }
     }
+  }
+
+  /// Above the line that moves, where there is one.
+  private func tell(_ text: String, _ state: State) {
+    if let line = state.line { line.note(text) } else { terminal.sentences(text) }
   }
 
   func end() {

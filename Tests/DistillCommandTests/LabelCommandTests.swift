@@ -137,6 +137,12 @@ struct LabelCommandTests {
       for options in [["--logits", "top-k", "--count", "3"], ["--logits", "sampled", "--count", "3"]] {
         let made = try Command.run(["label", "--quiet", "--output", options[1]] + options, in: folder)
         try #require(made.code == 0, "\(made.everything)")
+        // When it is made, too, and when it is checked.
+        let isDrawn = options[1] == "sampled"
+        let words = "only sampled_soft_targets can learn from drawn classes"
+        #expect(made.errors.contains("the recipe's terms cannot learn from it") == isDrawn, "\(made.errors)")
+        let check = try Command.run(["label", "--check", options[1]], in: folder)
+        #expect(check.code == (isDrawn ? 2 : 0) && check.errors.contains(words) == isDrawn, "\(check.everything)")
       }
       let layers = "terms=[{hints: {layers: [{student: hidden.0, teacher: hidden.0}]}}]"
       for (cache, terms, words) in [
@@ -152,6 +158,85 @@ struct LabelCommandTests {
         let check = try Command.run(["check", "--output", "run", "teacher={cache: \(cache)}", terms], in: folder)
         #expect(check.code == 2 && check.everything.contains(words), "\(check.everything)")
       }
+    }
+  }
+
+  @Test("A check never skips a recipe that was named, and says where there is none")
+  func checkedWithoutRecipe() throws {
+    try Sample.withTeacher { folder in
+      let made = try Command.run(["label", "--quiet", "--output", "cache", "--shard-size", "1"], in: folder)
+      try #require(made.code == 0, "\(made.everything)")
+      let fits = try Command.run(["label", "--check", "cache"], in: folder)
+      #expect(fits.code == 0 && fits.output.contains("and it fits recipe.yaml"), "\(fits.everything)")
+      let misspelt = try Command.run(["label", "nope-typo.yaml", "--check", "cache"], in: folder)
+      #expect(misspelt.code == 2 && misspelt.errors.contains("nope-typo.yaml"), "\(misspelt.everything)")
+      try FileManager.default.moveItem(atPath: "\(folder)/recipe.yaml", toPath: "\(folder)/other.yaml")
+      let alone = try Command.run(["label", "--check", "cache"], in: folder)
+      #expect(alone.code == 0 && alone.output.contains("Only the cache itself was checked"), "\(alone.everything)")
+      let changed = try Command.run(["label", "data.normalize=false", "--check", "cache"], in: folder)
+      #expect(changed.code == 2 && changed.errors.contains("recipe.yaml"), "\(changed.everything)")
+      let named = try Command.run(["label", "other.yaml", "--check", "cache", "--json"], in: folder)
+      #expect(try named.object()["fits_recipe"] as? Bool == true, "\(named.everything)")
+      let both = try Command.run(["label", "other.yaml", "--check", "cache", "--count", "3"], in: folder)
+      #expect(both.code == 2 && both.errors.contains("--check makes nothing, so --count"), "\(both.everything)")
+      // Interrupted, it says so, however soon that is.
+      var codes: Set<Int32> = []
+      for pause in [100_000, 150_000, 200_000, 300_000, 450_000] where !codes.contains(130) {
+        let running = try Command.start(["label", "other.yaml", "--check", "cache"], in: folder)
+        usleep(useconds_t(pause))
+        running.send(SIGINT)
+        let outcome = try running.wait()
+        codes.insert(outcome.code)
+        guard outcome.code == 130 else { continue }
+        #expect(outcome.errors.contains("not all of cache was checked"), "\(outcome.everything)")
+      }
+      // -1: before it listened; 0: after it was done.
+      #expect(codes.isSubset(of: [-1, 0, 130]) && codes.contains(130), "\(codes)")
+    }
+  }
+
+  @Test("A teacher that the recipe trains is to be trained first")
+  func trained() throws {
+    try withFolder { folder in
+      let training = "teacher={model: {architecture: mlp, hidden: [8]}, training: {epochs: 1}}"
+      try write(Sample.recipeWithTeacher, to: "\(folder)/recipe.yaml")
+      let early = try Command.run(["label", training, "--output", "cache"], in: folder)
+      #expect(early.code == 2 && early.errors.contains("distill train RECIPE"), "\(early.everything)")
+      #expect(!FileManager.default.fileExists(atPath: "\(folder)/cache"))
+      let teacher = try Command.run(["train", "--quiet", training], in: folder)
+      try #require(teacher.code == 0, "\(teacher.everything)")
+      let made = try Command.run(["label", training, "--output", "cache"], in: folder)
+      #expect(made.code == 0, "\(made.everything)")
+    }
+  }
+
+  @Test("Options that cannot be followed are told before anything is loaded, together")
+  func options() throws {
+    try Sample.withTeacher { folder in
+      let several = try Command.run(
+        ["label", "nowhere.yaml", "--logits", "top-k", "--shard-size", "0", "--ids", "x", "--output", "cache"],
+        in: folder)
+      #expect(several.code == 2, "\(several.everything)")
+      for words in ["--logits top-k needs --count", "--shard-size is 0", "--ids says how"] {
+        #expect(several.errors.contains(words), "\(several.errors)")
+      }
+      let ignored = try Command.run(["label", "--count", "5", "--output", "cache"], in: folder)
+      #expect(ignored.code == 2 && ignored.errors.contains("--count is of --logits top-k"), "\(ignored.everything)")
+      #expect(!FileManager.default.fileExists(atPath: "\(folder)/cache"))
+      for (arguments, words) in [
+        (["--output", ""], "has an empty name"), (["--output", "recipe.yaml"], "recipe.yaml is a file"),
+        (["--output", "recipe.yaml/x"], "recipe.yaml is a file"), (["--features", "hidden.0,,"], "names is empty"),
+        (["--import", "teacher"], "teacher is a folder"), (["--check", ""], "holds no teacher cache"),
+      ] {
+        let refused = try Command.run(["label"] + arguments, in: folder)
+        #expect(refused.code == 2 && refused.errors.contains(words), "\(arguments) \(refused.everything)")
+      }
+      let more = try Command.run(["label", "--logits", "sampled", "--count", "20", "--output", "more"], in: folder)
+      #expect(more.code == 0 && more.errors.contains("takes more room than all logits"), "\(more.everything)")
+      try write("{broken", to: "\(folder)/cache/.precision.json")
+      let damaged = try Command.run(["label", "--output", "cache"], in: folder)
+      #expect(damaged.code == 2 && damaged.errors.contains("cache/.precision.json"), "\(damaged.everything)")
+      #expect(!damaged.errors.contains("Decoding") && !damaged.errors.contains("dataCorrupted"), "\(damaged.errors)")
     }
   }
 

@@ -33,7 +33,7 @@ import TorchNN
     private let texts = Mutex<[String]>([])
     var all: [String] { texts.withLock { $0 } }
     func note(_ event: RunEvent) {
-      if case .stage(let text) = event, text.contains("asked once") { texts.withLock { $0.append(text) } }
+      if case .outcome(let text) = event, text.contains("asked once") { texts.withLock { $0.append(text) } }
     }
   }
 
@@ -86,7 +86,8 @@ import TorchNN
       let live = try maker.makeTeacher()
       let teachers = try [inMemory, inFiles].map { runner in
         try runner.teacherOutputs.teacher(
-          from: maker, over: runner.labelLoader(job), in: runner.folder, shown: 10, observer: { _ in })
+          from: maker, over: runner.labelLoader(job), bytes: runner.outputBytes(job), in: runner.folder, shown: 10,
+          observer: { _ in })
       }
       let loader = try inMemory.makeLoader(job)
       for epoch in 0..<2 {
@@ -145,7 +146,8 @@ import TorchNN
         let job = try TrainingJob(trialOf: recipe, materials: runner.materials)
         let maker = try #require(try runner.teacherMaker(job))
         let teacher = try runner.teacherOutputs.teacher(
-          from: maker, over: runner.labelLoader(job), in: runner.folder, shown: 10, observer: { lines.note($0) })
+          from: maker, over: runner.labelLoader(job), bytes: runner.outputBytes(job), in: runner.folder, shown: 10,
+          observer: { lines.note($0) })
         let batch = try #require(try runner.makeLoader(job).batches(epoch: 0).next())
         return try teacher.trace(batch).memberWeights
       }
@@ -167,6 +169,61 @@ import TorchNN
       _ = try Experiment(off, folder: RunFolder("\(run)/g")) { none.note($0) }.run(.resuming)
       #expect(none.all.isEmpty)
       #expect(!Preflight.of(off, folder: "\(run)/f").findings.contains { $0.text.contains("asked once") })
+    }
+  }
+
+  @Test("What is kept has the size that was said, with members that know a part of the classes too") func sizes() throws
+  {
+    try RunRecipe.withRun { run in
+      let text = "{members: [{weights: \(run)/teacher}, {weights: \(run)/teacher}]}"
+      let made = try recipe(text, data: "{dataset: digits, augmentation: [{shift: 1}], views: 2}")
+      let (runner, job) = try with(made, in: "\(run)/h", mostBytesInMemory: 0)
+      try runner.label(for: [job], threads: 1)
+      let bytes = try runner.outputBytes(job)
+      #expect(try bytes == runner.labelledExamples(job).count * 2 * 20 * 4)
+      let caches = try FileManager.default.contentsOfDirectory(atPath: runner.folder.labels)
+      let cache = try TeacherCache("\(runner.folder.labels)/\(try #require(caches.first))")
+      // Beside the numbers stand heads and the examples' numbers.
+      #expect(cache.byteCount >= bytes && cache.byteCount < bytes + bytes / 5)
+    }
+    // One answer of them all, though each of them is a model.
+    let specialists = try Configuration.parse(
+      text: RunRecipe.text().replacing(
+        "training: {epochs: 1, batch_size: 128}\nstudent",
+        with: "training: {epochs: 1, batch_size: 128}\n  specialists: {count: 2}\nstudent"))
+    let teacher = try #require(specialists.teacher)
+    #expect(teacher.specialists != nil && teacher.outputCount(classCount: 10) == 10)
+    var members = try #require(try recipe("{members: [{weights: a}, {weights: b}]}").teacher)
+    members.members[1].classes = ["1", "2", "3"]
+    #expect(members.outputCount(classCount: 10) == 13)
+  }
+
+  @Test("Check adds up what trainings keep, as the run does: what is beyond the memory goes into files")
+  func together() throws {
+    try RunRecipe.withRun { run in
+      let plain = try recipe("{weights: \(run)/teacher}")
+      let views = try recipe(
+        "{weights: \(run)/teacher}", data: "{dataset: digits, augmentation: [{shift: 1}], views: 2}")
+      let settings = [("a", plain), ("b", plain), ("c", views)]
+      let materials = try Materials(plain.data, seed: plain.dataSeed)
+      let bytes = try settings.map { name, recipe in
+        let (runner, job) = try with(recipe, in: "\(run)/i")
+        return try runner.outputBytes(job)
+      }
+      #expect(bytes[2] == 2 * bytes[0])
+      // The second setting asks what the first asked.
+      for (most, places) in [(bytes[0] + bytes[2], [true, true]), (bytes[2], [true, false]), (0, [false, false])] {
+        let check = PreflightCheck(plain, folder: RunFolder("\(run)/j"), observer: { _ in })
+        ModelCheck(check: check, materials: materials, device: .cpu, mostBytesInMemory: most).run(settings)
+        let told = check.result.findings.map(\.text).filter { $0.contains("asked once") }
+        #expect(told.map { $0.contains("in memory") } == places, "\(told)")
+        // And the run.
+        let lines = Lines()
+        let (runner, first) = try with(plain, in: "\(run)/k\(most)", lines: lines, mostBytesInMemory: most)
+        let jobs = [first, first, try TrainingJob(trialOf: views, materials: materials)]
+        try runner.label(for: jobs, threads: 1)
+        #expect(lines.all.map { $0.contains("in memory") } == places, "\(lines.all)")
+      }
     }
   }
 }

@@ -141,7 +141,7 @@ struct TeacherPrecisionRecipeTests {
   }
 
   @Test("A teacher in int8 is another training than one in float32, and the same every time")
-  func wholeNumbers() throws {
+  func int8() throws {
     try RunRecipe.withFolder { folder in
       let recipe = try RunRecipe.configuration(overrides: ["teacher.precision=int8"])
       try RunRecipe.run(recipe, in: "\(folder)/a")
@@ -180,6 +180,52 @@ struct TeacherPrecisionRecipeTests {
         })
       #expect(
         try kept(in: "\(folder)/ensemble/precision.json").map(\.choice.precision) == [.int8, .float32])
+    }
+  }
+
+  @Test("An ensemble whose members all chose int8 is the same training as one whose recipe says int8")
+  func alikeMembers() throws {
+    try RunRecipe.withRun { folder in
+      func recipe(_ more: String = "") throws -> Configuration {
+        try RunRecipe.configuration(overrides: [
+          "teacher={members: [{name: large, weights: \(folder)/teacher}, {name: little, weights: \(folder)/student}]"
+            + "\(more)}"
+        ])
+      }
+      let watch = Stopwatch()
+      try with(watch.conditions(fastest: .int8)) { try RunRecipe.run(try recipe(), in: "\(folder)/chosen") }
+      #expect(try kept(in: "\(folder)/chosen/precision.json").map(\.choice.precision) == [.int8, .int8])
+      try RunRecipe.run(try recipe(", precision: int8"), in: "\(folder)/given")
+      let jobs = try ["chosen", "given"].map { try job(in: "\(folder)/\($0)") }
+      #expect(name(jobs[0]) == name(jobs[1]))
+      #expect(
+        try RunRecipe.read("\(jobs[0])/model/model.safetensors") == RunRecipe.read("\(jobs[1])/model/model.safetensors")
+      )
+    }
+  }
+
+  @Test("Choices of a run that says nothing of teachers hold; a file that cannot be read is named, and nothing is run")
+  func otherFiles() throws {
+    try RunRecipe.withRun { folder in
+      let path = "\(folder)/precision.json"
+      let before = try #require(try ChosenPrecisions.read(path))
+      #expect(!before.choices.isEmpty)
+      var old = try #require(try JSONSerialization.jsonObject(with: RunRecipe.read(path)) as? [String: Any])
+      #expect(old.removeValue(forKey: "teachers") != nil)
+      try JSONSerialization.data(withJSONObject: old).write(to: URL(fileURLWithPath: path))
+      #expect(try ChosenPrecisions.read(path) == ChosenPrecisions(choices: before.choices))
+      #expect(try ChosenPrecisions.read("\(folder)/none.json") == nil)
+
+      let recipe = try RunRecipe.configuration()
+      try RunRecipe.write("{\"choices\": [", to: path)
+      #expect {
+        try RunRecipe.run(recipe, in: folder)
+      } throws: { error in
+        "\(error)".contains("\(path), in which precisions were chosen before, cannot be read: it is no JSON")
+      }
+      let problems = Preflight.of(recipe, folder: folder).findings.filter { $0.mark == .problem }
+      #expect(problems.map(\.subject) == ["precision"])
+      #expect(try RunRecipe.read(path) == Data("{\"choices\": [".utf8))
     }
   }
 

@@ -85,6 +85,30 @@ func bytes(of model: any Layer) throws -> [[UInt8]] {
   try model.state.map { named in try named.tensor.withBytes { Array($0) } }
 }
 
+/// Whether these teachers train the same student, bit for bit: a linear layer, of images of 8 × 8, in the order and the
+/// views of `loader`.
+func teachTheSame(_ teachers: [any Teacher], steps: Int, accumulation: Int, loader: () throws -> DataLoader) throws
+  -> Bool
+{
+  let students = try teachers.map { teacher in
+    let student = try withRandomStream(try RandomStream(seed: 1, name: "init")) {
+      try Sequential {
+        Flatten()
+        try Linear(64, 64)
+      }
+    }
+    var options = Trainer.Options(steps: steps)
+    options.accumulation = accumulation
+    _ = try Trainer(
+      student: student, teacher: teacher, objective: Objective([.init(SoftTargets(temperature: 2))]),
+      optimizer: SGD(student.namedParameters, learningRate: 0.5), schedule: .constant, loader: loader(),
+      options: options
+    ).run()
+    return try bytes(of: student)
+  }
+  return students.dropFirst().allSatisfy { $0 == students[0] }
+}
+
 extension Batch {
   /// A batch of which only the labels matter, or the inputs.
   static func fake(

@@ -46,6 +46,8 @@ func label(_ folder: String, milliseconds: Int) throws {
 }
 
 func read(_ folder: String, megabytes: Int) throws {
+  // A thread that starts later takes memory for its stack.
+  try TorchRuntime.setThreadCount(1)
   let cache = try TeacherCache(folder)
   let teacher = cache.makeTeacher()
   let count = cache.key.data.exampleCount

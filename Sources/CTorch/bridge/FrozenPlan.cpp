@@ -259,13 +259,13 @@ std::vector<at::Tensor> Plan::run(const at::Tensor& input, const std::function<v
   std::vector<at::Tensor> values(graph.shapes.size());
   values[0] = input;
   const auto number = [&](size_t value) {
-    const auto form = bytes.find(value);
-    const bool is_held = form != bytes.end() && values[value].scalar_type() == at::kByte;
-    return is_held ? from_bytes(values[value], form->second, at::kFloat) : values[value];
+    const auto found = quantizations.find(value);
+    const bool is_held = found != quantizations.end() && values[value].scalar_type() == at::kByte;
+    return is_held ? dequantized(values[value], found->second, at::kFloat) : values[value];
   };
   if (look) look(0, input);
   for (const auto& step : steps) {
-    if (in_bytes && run_in_bytes(*this, step, values)) {
+    if (is_quantized && run_quantized(*this, step, values)) {
     } else if (step.product) {
       const auto& product = *step.product;
       const auto addend = product.addend ? number(*product.addend) : at::Tensor();
@@ -400,16 +400,16 @@ at::Tensor is_current(int64_t number) {
 }
 
 /// How many normalizations were folded, how many additions and activations are computed with a product, and how many
-/// products are computed in whole numbers.
+/// products are quantized.
 at::Tensor counts(int64_t number) {
   const auto plan = plan_of(number);
-  const auto in_bytes = std::count_if(plan->steps.begin(), plan->steps.end(), [](const Step& step) {
+  const auto quantized = std::count_if(plan->steps.begin(), plan->steps.end(), [](const Step& step) {
     return step.product && step.product->scales.defined();
   });
-  return at::tensor({plan->folded, plan->fused, plan->in_bytes ? static_cast<int64_t>(in_bytes) : 0}, at::kLong);
+  return at::tensor({plan->folded, plan->fused, plan->is_quantized ? static_cast<int64_t>(quantized) : 0}, at::kLong);
 }
 
-void use_bytes(int64_t number, const at::Tensor& examples) { plan_of(number)->use_bytes(examples); }
+void quantize(int64_t number, const at::Tensor& examples) { plan_of(number)->quantize(examples); }
 
 void release(int64_t number) {
   const std::lock_guard lock(guard);
@@ -425,6 +425,6 @@ TORCH_LIBRARY_FRAGMENT(distill, library) {
   library.def("plan_deviation(int plan) -> Tensor", bridge::deviation);
   library.def("plan_is_current(int plan) -> Tensor", bridge::is_current);
   library.def("plan_counts(int plan) -> Tensor", bridge::counts);
-  library.def("plan_use_bytes(int plan, Tensor examples) -> ()", bridge::use_bytes);
+  library.def("plan_quantize(int plan, Tensor examples) -> ()", bridge::quantize);
   library.def("plan_release(int plan) -> ()", bridge::release);
 }

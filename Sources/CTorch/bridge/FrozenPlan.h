@@ -24,14 +24,14 @@ struct Product {
 
   /// The weight as oneDNN wants it, and the bias in its type; undefined where the product is computed by ATen.
   at::Tensor packed, packed_bias;
-  /// In whole numbers: the weight's scales, and undefined where the product is not computed so.
+  /// Of the weight where the product is quantized, otherwise undefined.
   at::Tensor scales, zero_points;
 };
 
-/// How a value is held in bytes: (byte − zero) · scale.
-struct Bytes {
+/// How a value is quantized to uint8: x ≈ (q − zero_point) · scale.
+struct Quantization {
   double scale = 1;
-  int64_t zero = 0;
+  int64_t zero_point = 0;
 };
 
 struct Step {
@@ -49,9 +49,9 @@ struct Plan {
   std::vector<Step> steps;
   at::ScalarType type = at::kFloat;  // of the products
   bool channels_last = false;
-  bool in_bytes = false;
-  std::map<size_t, Bytes> bytes;  // of values that products in whole numbers read or make
-  std::set<size_t> made_in_bytes;
+  bool is_quantized = false;
+  std::map<size_t, Quantization> quantizations;  // of values that quantized products read or make
+  std::set<size_t> made_quantized;
   int64_t packed_batch = 1;
   /// The tensors that were made into something else, with the version that they had.
   std::vector<std::pair<at::Tensor, uint32_t>> sources;
@@ -59,18 +59,19 @@ struct Plan {
 
   /// Throws where the input has another shape than what was recorded, the number of examples aside.
   std::vector<at::Tensor> run(const at::Tensor& input, const std::function<void(size_t, const at::Tensor&)>& look = {});
-  /// Looks at the values that products read and make for some examples, and computes in whole numbers from then on.
-  void use_bytes(const at::Tensor& examples);
+  /// Looks at the values that products read and make for some examples, and computes products in int8 from then on.
+  void quantize(const at::Tensor& examples);
   /// Lays the weights out for batches of a size.
   void pack(int64_t batch);
 };
 
-/// How values are computed in whole numbers: FrozenBytes.cpp.
-at::Tensor to_bytes(const at::Tensor& tensor, const Bytes& form);
-at::Tensor from_bytes(const at::Tensor& tensor, const Bytes& form, at::ScalarType type);
+// Quantized values: FrozenQuantized.cpp.
 
-/// Computes a step in whole numbers; false where it is none of those that are.
-bool run_in_bytes(const Plan& plan, const Step& step, std::vector<at::Tensor>& values);
+at::Tensor quantized(const at::Tensor& tensor, const Quantization& quantization);
+at::Tensor dequantized(const at::Tensor& tensor, const Quantization& quantization, at::ScalarType type);
+
+/// Computes a step with quantized values; false where it is none of those that are.
+bool run_quantized(const Plan& plan, const Step& step, std::vector<at::Tensor>& values);
 
 // What both ways of computing share.
 

@@ -1,10 +1,9 @@
-// Products of a frozen model in whole numbers of eight bits, through oneDNN's quantized convolutions and linear layers.
+// Products of a frozen model quantized to eight bits, through oneDNN's quantized convolutions and linear layers.
 //
-// Weights have one scale for each output channel, symmetric about 0: w ≈ s_c · q, q in −127 … 127. A value that a product
-// reads is held in bytes with one scale and one zero for all of it, x ≈ s · (q − z), from the smallest and the largest
-// number that was seen for given examples. Sums are exact in 32 bits; biases, scales and outputs are float32.
+// Weights are int8 with one scale for each output channel, symmetric about 0: w ≈ s_c · q, q in −127 … 127. A value that a
+// product reads is uint8 with one scale and one zero point for all of it, x ≈ s · (q − z), from the smallest and the
+// largest number that was seen for given examples. Sums are exact in 32 bits; biases, scales and outputs are float32.
 
-#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
@@ -13,8 +12,9 @@
 #include <set>
 
 #include "FrozenPlan.h"
+#include "Parallel.h"
 
-// Loops over bytes pay only when they are vectorized, which gcc does at this level.
+// Loops over quantized values pay only when they are vectorized, which gcc does at this level.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("O3")
 #endif
@@ -22,7 +22,7 @@
 namespace bridge {
 namespace {
 
-/// Fewer weights than that are not worth the way to bytes and back.
+/// Fewer weights than that are not worth quantizing what they are multiplied with.
 constexpr int64_t worthwhile = 1 << 7;
 /// So many examples at once are looked at.
 constexpr int64_t chunk = 64;
@@ -46,14 +46,14 @@ std::vector<int64_t> pair(const c10::IValue& argument, const std::vector<int64_t
   return list;
 }
 
-/// The whole part of a number, from 0 to 255.
-inline uint8_t byte(float value) {
+/// The whole part of a number, clamped to 0 … 255.
+inline uint8_t clamped(float value) {
   value = value > 0 ? value : 0;
   value = value < 255.5f ? value : 255.5f;
   return static_cast<uint8_t>(static_cast<int32_t>(value));
 }
 
-/// Max-pooling of bytes `[N, C, H, W]`, the channels of a pixel side by side.
+/// Max-pooling of quantized values `[N, C, H, W]`, the channels of a pixel side by side.
 at::Tensor pool(const at::Tensor& input, const Call& call) {
   const auto kernel = pair(call.arguments[1], {}), stride = pair(call.arguments[2], kernel),
              padding = pair(call.arguments[3], {0, 0});
@@ -63,7 +63,7 @@ at::Tensor pool(const at::Tensor& input, const Call& call) {
   auto result = at::empty_strided({n, c, rows, columns}, {rows * columns * c, 1, columns * c, c}, input.options());
   const uint8_t* from = input.data_ptr<uint8_t>();
   uint8_t* to = result.data_ptr<uint8_t>();
-  at::parallel_for(0, n * rows, 16, [&](int64_t begin, int64_t end) {
+  parallel_for(0, n * rows, 16, [&](int64_t begin, int64_t end) {
     for (int64_t line = begin; line < end; line++) {
       const int64_t example = line / rows, row = line % rows;
       for (int64_t column = 0; column < columns; column++) {
@@ -82,25 +82,26 @@ at::Tensor pool(const at::Tensor& input, const Call& call) {
   return result;
 }
 
-/// The sum of bytes that lie alike in memory, each with a form of its own.
-at::Tensor add(const at::Tensor& one, const Bytes& one_form, const at::Tensor& other, const Bytes& other_form,
-               const Bytes& form) {
+/// The sum of quantized values, each with a quantization of its own.
+at::Tensor add(const at::Tensor& one, const Quantization& of_one, const at::Tensor& other, const Quantization& of_other,
+               const Quantization& of_sum) {
   auto result = at::empty_strided(one.sizes(), one.strides(), one.options());
   const auto alike = other.strides() == one.strides() ? other : at::empty_like(result).copy_(other);
   const uint8_t *a = one.data_ptr<uint8_t>(), *b = alike.data_ptr<uint8_t>();
   uint8_t* to = result.data_ptr<uint8_t>();
-  const auto p = static_cast<float>(one_form.scale / form.scale), q = static_cast<float>(other_form.scale / form.scale);
-  const auto offset = static_cast<float>(form.zero) - p * static_cast<float>(one_form.zero) -
-                      q * static_cast<float>(other_form.zero) + 0.5f;
-  at::parallel_for(0, one.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) to[i] = byte(a[i] * p + b[i] * q + offset);
+  const auto p = static_cast<float>(of_one.scale / of_sum.scale);
+  const auto q = static_cast<float>(of_other.scale / of_sum.scale);
+  const auto offset = static_cast<float>(of_sum.zero_point) - p * static_cast<float>(of_one.zero_point) -
+                      q * static_cast<float>(of_other.zero_point) + 0.5f;
+  parallel_for(0, one.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) to[i] = clamped(a[i] * p + b[i] * q + offset);
   });
   return result;
 }
 
 }  // namespace
 
-at::Tensor to_bytes(const at::Tensor& given, const Bytes& form) {
+at::Tensor quantized(const at::Tensor& given, const Quantization& quantization) {
   auto tensor = given.to(at::kFloat);
   std::vector<int64_t> strides;
   if (tensor.dim() == 4) {
@@ -114,29 +115,35 @@ at::Tensor to_bytes(const at::Tensor& given, const Bytes& form) {
   auto result = at::empty_strided(tensor.sizes(), strides, tensor.options().dtype(at::kByte));
   const float* from = tensor.data_ptr<float>();
   uint8_t* to = result.data_ptr<uint8_t>();
-  const float factor = static_cast<float>(1 / form.scale), zero = static_cast<float>(form.zero) + 0.5f;
-  at::parallel_for(0, tensor.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) to[i] = byte(from[i] * factor + zero);
+  const float factor = static_cast<float>(1 / quantization.scale);
+  const float offset = static_cast<float>(quantization.zero_point) + 0.5f;
+  parallel_for(0, tensor.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) to[i] = clamped(from[i] * factor + offset);
   });
   return result;
 }
 
-at::Tensor from_bytes(const at::Tensor& tensor, const Bytes& form, at::ScalarType type) {
-  return (tensor.to(type) - static_cast<double>(form.zero)) * form.scale;
+at::Tensor dequantized(const at::Tensor& tensor, const Quantization& quantization, at::ScalarType type) {
+  return (tensor.to(type) - static_cast<double>(quantization.zero_point)) * quantization.scale;
 }
 
-bool run_in_bytes(const Plan& plan, const Step& step, std::vector<at::Tensor>& values) {
+bool run_quantized(const Plan& plan, const Step& step, std::vector<at::Tensor>& values) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   static const auto convolution = find("onednn::qconv2d_pointwise"), linear = find("onednn::qlinear_pointwise");
   static const auto with_sum = find("onednn::qconv2d_pointwise", "binary");
-  const auto is_held = [&](size_t value) { return values[value].scalar_type() == at::kByte && plan.bytes.contains(value); };
-  const auto held = [&](size_t value) { return is_held(value) ? values[value] : to_bytes(values[value], plan.bytes.at(value)); };
+  const auto& quantizations = plan.quantizations;
+  const auto is_held = [&](size_t value) {
+    return values[value].scalar_type() == at::kByte && quantizations.contains(value);
+  };
+  const auto held = [&](size_t value) {
+    return is_held(value) ? values[value] : quantized(values[value], quantizations.at(value));
+  };
   const size_t result = step.results[0];
-  const bool makes_bytes = plan.made_in_bytes.contains(result);
-  const auto form = makes_bytes ? plan.bytes.at(result) : Bytes{};
-  const auto type = c10::IValue(static_cast<int64_t>(makes_bytes ? at::kByte : at::kFloat));
+  const bool gives_quantized = plan.made_quantized.contains(result);
+  const auto output = gives_quantized ? quantizations.at(result) : Quantization{};
+  const auto type = c10::IValue(static_cast<int64_t>(gives_quantized ? at::kByte : at::kFloat));
   if (!step.product) {
-    if (!makes_bytes) return false;
+    if (!gives_quantized) return false;
     const auto& call = step.call;
     const size_t first = call.references[0].value;
     if (is_plain_pooling(call)) {
@@ -144,55 +151,62 @@ bool run_in_bytes(const Plan& plan, const Step& step, std::vector<at::Tensor>& v
       values[result] = pool(values[first], call);
     } else {
       const size_t second = call.references[1].value;
-      const auto &a = plan.bytes.at(first), &b = plan.bytes.at(second);
-      values[result] = add(values[first], a, values[second], b, form);
+      values[result] = add(values[first], quantizations.at(first), values[second], quantizations.at(second), output);
     }
     return true;
   }
   const auto& product = *step.product;
   if (!product.scales.defined()) return false;
-  const auto& input = plan.bytes.at(product.input);
+  const auto& input = quantizations.at(product.input);
   if (product.is_linear) {
-    values[result] = call_one(*linear, {held(product.input), input.scale, input.zero, product.packed, product.scales,
-                                        product.zero_points, optional(product.bias), form.scale, form.zero, type,
-                                        attribute(product), limits(product), c10::IValue("")});
+    values[result] = call_one(
+        *linear, {held(product.input), input.scale, input.zero_point, product.packed, product.scales,
+                  product.zero_points, optional(product.bias), output.scale, output.zero_point, type,
+                  attribute(product), limits(product), c10::IValue("")});
   } else if (!product.addend) {
-    values[result] = call_one(*convolution, {held(product.input), input.scale, input.zero, product.packed, product.scales,
-                                             product.zero_points, optional(product.bias), product.stride, product.padding,
-                                             product.dilation, product.groups, form.scale, form.zero, type,
-                                             attribute(product), limits(product), c10::IValue("")});
+    values[result] = call_one(
+        *convolution, {held(product.input), input.scale, input.zero_point, product.packed, product.scales,
+                       product.zero_points, optional(product.bias), product.stride, product.padding, product.dilation,
+                       product.groups, output.scale, output.zero_point, type, attribute(product), limits(product),
+                       c10::IValue("")});
   } else {
-    // oneDNN adds in place: to a copy, where the addend is still needed or is of another type than the result.
     const size_t value = *product.addend;
-    const bool is_last = std::find(step.done.begin(), step.done.end(), value) != step.done.end();
-    Bytes addend_form;
+    // oneDNN adds in place. That is for memory that nobody reads any more: neither this product, nor a later step, nor
+    // whoever has another tensor of it, as the caller has one of the batch.
+    const bool is_free = std::find(step.done.begin(), step.done.end(), value) != step.done.end() &&
+                         value != product.input && values[value].use_count() == 1 &&
+                         values[value].storage().use_count() == 1;
+    Quantization of_addend;
     at::Tensor addend;
-    if (makes_bytes) {
-      addend_form = plan.bytes.at(value);
-      addend = is_held(value) && !is_last ? values[value].clone() : held(value);
+    if (gives_quantized) {
+      of_addend = quantizations.at(value);
+      addend = held(value);
     } else {
-      addend = is_held(value) ? from_bytes(values[value], plan.bytes.at(value), at::kFloat)
-                              : values[value].to(at::kFloat, false, !is_last);
+      addend = is_held(value) ? dequantized(values[value], quantizations.at(value), at::kFloat)
+                              : values[value].to(at::kFloat);
       addend = addend.contiguous(at::MemoryFormat::ChannelsLast);
     }
+    if (!is_free && addend.is_alias_of(values[value])) addend = addend.clone();
     const bool is_active = product.activation != Product::Activation::none;
     values[result] = call_one(
-        *with_sum, {held(product.input), input.scale, input.zero, product.packed, product.scales, product.zero_points,
-                    addend, optional(product.bias), product.stride, product.padding, product.dilation, product.groups,
-                    form.scale, form.zero, type, addend_form.scale, addend_form.zero, "sum", at::Scalar(1.0),
-                    is_active ? c10::IValue(attribute(product)) : c10::IValue("none"), limits(product), c10::IValue("")});
+        *with_sum, {held(product.input), input.scale, input.zero_point, product.packed, product.scales,
+                    product.zero_points, addend, optional(product.bias), product.stride, product.padding,
+                    product.dilation, product.groups, output.scale, output.zero_point, type, of_addend.scale,
+                    of_addend.zero_point, "sum", at::Scalar(1.0),
+                    is_active ? c10::IValue(attribute(product)) : c10::IValue("none"), limits(product),
+                    c10::IValue("")});
   }
   return true;
 }
 
-void Plan::use_bytes(const at::Tensor& examples) {
+void Plan::quantize(const at::Tensor& examples) {
   const at::NoGradGuard no_gradient;
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const auto pack_convolution = find("onednn::qconv_prepack"), pack_linear = find("onednn::qlinear_prepack");
   TORCH_CHECK(pack_convolution && pack_linear && find("onednn::qconv2d_pointwise") && find("onednn::qlinear_pointwise") &&
                   find("onednn::qconv2d_pointwise", "binary"),
-              "this libtorch has no products in whole numbers");
-  in_bytes = false;
+              "this libtorch has no quantized products");
+  is_quantized = false;
   std::vector<float> lowest(graph.shapes.size(), 0), highest(graph.shapes.size(), 0);
   const auto look = [&](size_t value, const at::Tensor& tensor) {
     if (!tensor.is_floating_point() || tensor.numel() == 0) return;
@@ -211,24 +225,25 @@ void Plan::use_bytes(const at::Tensor& examples) {
            product.weight.numel() >= worthwhile &&
            (product.is_linear ? graph.shapes[product.input].size() == 2 : product.weight.dim() == 4);
   };
-  // Backwards: who reads bytes, so that they are worth making.
+  // Backwards: which values are read quantized, so that they are worth making so.
   std::set<size_t> wanted;
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
     if (suits(*step)) {
       wanted.insert(step->product->input);
       if (step->product->addend && wanted.contains(step->results[0])) wanted.insert(*step->product->addend);
-    } else if (!step->product && wanted.contains(step->results[0]) && (is_plain_pooling(step->call) || is_sum(step->call))) {
+    } else if (!step->product && wanted.contains(step->results[0]) &&
+               (is_plain_pooling(step->call) || is_sum(step->call))) {
       for (const auto& reference : step->call.references) wanted.insert(reference.value);
     }
   }
-  bytes.clear();
-  made_in_bytes.clear();
+  quantizations.clear();
+  made_quantized.clear();
   for (const size_t value : wanted) {
     TORCH_CHECK(std::isfinite(lowest[value]) && std::isfinite(highest[value]),
-                "values that are not finite cannot be held in bytes");
-    auto& form = bytes[value];
-    form.scale = std::max((static_cast<double>(highest[value]) - lowest[value]) / 255, 1e-12);
-    form.zero = std::clamp<int64_t>(std::lround(-lowest[value] / form.scale), 0, 255);
+                "values that are not finite cannot be quantized");
+    auto& quantization = quantizations[value];
+    quantization.scale = std::max((static_cast<double>(highest[value]) - lowest[value]) / 255, 1e-12);
+    quantization.zero_point = std::clamp<int64_t>(std::lround(-lowest[value] / quantization.scale), 0, 255);
   }
   // Forwards: who makes them.
   for (auto& step : steps) {
@@ -236,34 +251,35 @@ void Plan::use_bytes(const at::Tensor& examples) {
     const bool is_wanted = wanted.contains(result) && !outputs.contains(result);
     if (!suits(step)) {
       if (step.product || !is_wanted) continue;
-      const auto is_made = [&](const Reference& reference) { return made_in_bytes.contains(reference.value); };
+      const auto is_made = [&](const Reference& reference) { return made_quantized.contains(reference.value); };
       const auto& references = step.call.references;
       if (is_plain_pooling(step.call) && is_made(references[0])) {
-        bytes[result] = bytes[references[0].value];
-        made_in_bytes.insert(result);
+        quantizations[result] = quantizations[references[0].value];
+        made_quantized.insert(result);
       } else if (is_sum(step.call) && graph.shapes[references[0].value] == graph.shapes[references[1].value] &&
                  is_made(references[0]) && is_made(references[1])) {
-        made_in_bytes.insert(result);
+        made_quantized.insert(result);
       }
       continue;
     }
-    if (is_wanted) made_in_bytes.insert(result);
+    if (is_wanted) made_quantized.insert(result);
     auto& product = *step.product;
     std::vector<int64_t> rest(static_cast<size_t>(product.weight.dim()) - 1), rows(rest.size() + 1, 1);
     for (size_t i = 0; i < rest.size(); i++) rest[i] = static_cast<int64_t>(i) + 1;
     rows[0] = -1;
     product.scales = (product.weight.abs().amax(rest) / 127).clamp_min(1e-12).contiguous();
     product.zero_points = at::zeros_like(product.scales, at::kLong);
-    const auto whole = (product.weight / product.scales.view(rows)).round().clamp(-127, 127).to(at::kChar);
-    const auto& input = bytes.at(product.input);
+    const auto weight = (product.weight / product.scales.view(rows)).round().clamp(-127, 127).to(at::kChar);
+    const auto& input = quantizations.at(product.input);
     auto shape = graph.shapes[product.input];
     shape[0] = packed_batch;
     product.packed = product.is_linear
-                         ? call_one(*pack_linear, {whole, shape})
-                         : call_one(*pack_convolution, {whole, product.scales, input.scale, input.zero, product.stride,
-                                                        product.padding, product.dilation, product.groups, shape});
+                         ? call_one(*pack_linear, {weight, shape})
+                         : call_one(*pack_convolution, {weight, product.scales, input.scale, input.zero_point,
+                                                        product.stride, product.padding, product.dilation,
+                                                        product.groups, shape});
   }
-  in_bytes = true;
+  is_quantized = true;
 }
 
 }  // namespace bridge

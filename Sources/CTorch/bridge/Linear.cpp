@@ -9,7 +9,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/native/CPUBlas.h>
 #include <fbgemm/Utils.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "Parallel.h"
+#include "WholeProduct.h"
 
 namespace {
 
@@ -63,6 +63,14 @@ constexpr int64_t lanes = 16;
 typedef float Numbers __attribute__((vector_size(lanes * sizeof(float))));
 typedef int32_t Bits __attribute__((vector_size(lanes * sizeof(float))));
 
+/// Of functions with `Numbers`: the widest instructions, without which compilers take them apart, comparisons number by
+/// number. They are called only where there is a kernel.
+#if defined(__x86_64__)
+#define WIDE __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
+#else
+#define WIDE
+#endif
+
 int64_t next_part(int64_t left, int64_t block) {
   return left >= block ? block : left >= lanes ? left / lanes * lanes : left;
 }
@@ -82,11 +90,11 @@ constexpr int64_t worth_sharing = 1 << 22;
 struct Blocks {
   int64_t size, count, grain;
 
-  /// As evenly as multiples of 16 can be, for as many threads as take part.
-  Blocks(int64_t things, int64_t largest, int64_t multiplications) {
+  /// As evenly as multiples of `unit` can be, for as many threads as take part.
+  Blocks(int64_t things, int64_t largest, int64_t multiplications, int64_t unit = lanes) {
     const int64_t threads = multiplications < worth_sharing ? 1 : at::get_num_threads();
     const int64_t share = (things + threads - 1) / threads;
-    size = std::min(largest, (share + lanes - 1) / lanes * lanes);
+    size = std::min(largest, (share + unit - 1) / unit * unit);
     count = (things + size - 1) / size;
     grain = threads == 1 ? count : 1;
   }
@@ -123,11 +131,6 @@ void transpose(int64_t rows, int64_t columns, const float* from, int64_t from_st
 /// matrices, which puts the weights in order first, is the faster one.
 constexpr int64_t weights_nearby = 1 << 18;
 
-const std::optional<c10::OperatorHandle>& whole_product() {
-  static const auto found = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
-  return found;
-}
-
 /// Memory that a thread uses again at every call.
 float* scratch(size_t which, size_t count) {
   thread_local std::vector<float> memory[2];
@@ -137,7 +140,7 @@ float* scratch(size_t which, size_t count) {
 }
 
 /// values + shift, cut at 0 if wanted.
-void shift_and_cut(float* values, int64_t count, float shift, bool cuts) {
+WIDE void shift_and_cut(float* values, int64_t count, float shift, bool cuts) {
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     Numbers some;
@@ -153,7 +156,7 @@ void shift_and_cut(float* values, int64_t count, float shift, bool cuts) {
 }
 
 /// The gradient where an output was not cut, 0 where it was.
-void cut_gradient(const float* given, const float* output, float* gradient, int64_t count) {
+WIDE void cut_gradient(const float* given, const float* output, float* gradient, int64_t count) {
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     Numbers some, values;
@@ -165,7 +168,7 @@ void cut_gradient(const float* given, const float* output, float* gradient, int6
   for (; i < count; i++) gradient[i] = output[i] <= 0 ? 0 : given[i];
 }
 
-float sum(const float* values, int64_t count) {
+WIDE float sum(const float* values, int64_t count) {
   Numbers sums = {};
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
@@ -183,11 +186,8 @@ float sum(const float* values, int64_t count) {
 ///
 /// A block of rows is transposed, W xᵀ + b computed and transposed back, so that the weights are used as they lie.
 at::Tensor forward(const at::Tensor& input, const at::Tensor& weight, const Bias& bias, bool cuts) {
-  if (weight.numel() > weights_nearby && whole_product()) {
-    torch::jit::Stack stack{input, weight, is_given(bias) ? c10::IValue(*bias) : c10::IValue(), cuts ? "relu" : "none",
-                            c10::List<std::optional<at::Scalar>>(), c10::IValue("")};
-    whole_product()->callBoxed(stack);
-    return std::move(stack[0]).toTensor();
+  if (weight.numel() > weights_nearby) {
+    if (auto product = bridge::whole_product(input, weight, bias, cuts)) return *std::move(product);
   }
   const auto x = input.reshape({-1, input.size(-1)}).contiguous(), w = weight.contiguous();
   const int64_t rows = x.size(0), in = x.size(1), out = w.size(0);
@@ -240,7 +240,7 @@ Gradients backward(const at::Tensor& input, const at::Tensor& weight, const at::
   float* weight_gradient = wants_weight ? found.weight.data_ptr<float>() : nullptr;
   float* bias_gradient = wants_bias ? found.bias.data_ptr<float>() : nullptr;
   // For a block of features: the gradient where the output was not cut, its transpose, and with that Gᵀ x and Σ G.
-  const Blocks blocks(out, features_together, rows * in * out);
+  const Blocks blocks(out, features_together, rows * in * out, 1);
   bridge::parallel_for(0, blocks.count, blocks.grain, [&](int64_t first, int64_t last) {
     float* transposed = scratch(0, blocks.size * rows);
     for (int64_t index = first; index < last; index++) {

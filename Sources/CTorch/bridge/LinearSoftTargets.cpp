@@ -12,7 +12,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -24,6 +23,7 @@
 
 #include "Parallel.h"
 #include "SoftTargetRows.h"
+#include "WholeProduct.h"
 
 namespace {
 
@@ -111,15 +111,13 @@ bool prefers_onednn(const at::Tensor& x) {
 
 /// x Wᵀ + b, in the type of x.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) {
-  static const auto onednn = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
   const auto type = x.scalar_type();
   const auto w = weight.to(type);
   const auto b = bias.defined() ? Optional(bias.to(type)) : std::nullopt;
-  if (!onednn || !prefers_onednn(x)) return at::linear(x, w, b);
-  torch::jit::Stack stack{x, w, b ? c10::IValue(*b) : c10::IValue(), "none", c10::List<std::optional<at::Scalar>>(),
-                          c10::IValue("")};
-  onednn->callBoxed(stack);
-  return std::move(stack[0]).toTensor();
+  if (prefers_onednn(x)) {
+    if (auto product = bridge::whole_product(x, w, b, false)) return *std::move(product);
+  }
+  return at::linear(x, w, b);
 }
 
 /// Zeros for the gradients that are wanted.
@@ -243,13 +241,13 @@ Result by_rows(const Problem& problem) {
       const auto log_q = at::log_softmax(logits / temperature, 1);
       if (problem.divergence == Divergence::reverse) {
         const auto q = log_q.exp();
-        const auto apart = (log_q - log_p).masked_fill_(q.eq(0), 0);
+        const auto apart = (log_q - log_p).masked_fill_(log_q.isneginf(), 0);
         const auto each = (q * apart).sum(1, true);
         result.soft.add_(each.sum());
         gradient = q * (apart - each);
       } else {
         const auto p = log_p.exp();
-        result.soft.add_((p * (log_p - log_q).masked_fill_(p.eq(0), 0)).sum());
+        result.soft.add_((p * (log_p - log_q).masked_fill_(log_p.isneginf(), 0)).sum());
         gradient = log_q.exp() - p;
       }
       gradient.mul_(problem.soft * temperature);

@@ -97,10 +97,10 @@ struct Vectors {
     result = (Floats)((Integers)scaled & ~vanishes);
   }
 
-  /// weight · value, and 0 where the weight is, though the value may be infinite there: classes that are masked by -∞.
-  static ALWAYS_INLINE Floats weighted(const Floats& weight, const Floats& value) {
-    const Integers absent = weight == Floats{};
-    return (Floats)((Integers)(weight * value) & ~absent);
+  /// weight · value, and 0 where the logit that the weight comes from is -∞: a masked class, whatever its value is.
+  static ALWAYS_INLINE Floats weighted(const Floats& weight, const Floats& value, const Floats& logit) {
+    const Integers masked = logit == -std::numeric_limits<float>::infinity();
+    return (Floats)((Integers)(weight * value) & ~masked);
   }
 
   /// exp((maximum - largest) / T): what sums that were made with one maximum are worth beside another; 0 for those of
@@ -152,10 +152,10 @@ struct Vectors {
         v -= teacher_shift;
         exponential(z * loss.inverse_temperature, exponentials);
         student_sum += exponentials;
-        if (reverse) cross += weighted(exponentials, z - v);
+        if (reverse) cross += weighted(exponentials, z - v, z);
         exponential(v * loss.inverse_temperature, exponentials);
         teacher_sum += exponentials;
-        if (!reverse) cross += weighted(exponentials, v - z);
+        if (!reverse) cross += weighted(exponentials, v - z, v);
       }
       if (loss.plain) {
         exponential(z, plain);
@@ -209,7 +209,7 @@ struct Vectors {
         const Floats log_p = (v - teacher_maximum) * inverse - log_teacher;
         exponential(log_q, result);
         if (reverse) {
-          result = weighted(result, (log_q - log_p - divergence) * soft_factor);
+          result = weighted(result, (log_q - log_p - divergence) * soft_factor, log_q);
         } else {
           exponential(log_p, exponentials);
           result = (result - exponentials) * soft_factor;

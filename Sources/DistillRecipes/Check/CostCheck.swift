@@ -119,7 +119,7 @@ final class CostCheck {
       guard try models.runner.precomputes(job) else { continue }
       let options = models.runner.loaderOptions(job)
       let views = options.teacherViews ?? 1
-      if labelled.insert(try outputs(job)).inserted {
+      if labelled.insert(try models.runner.outputKey(job)).inserted {
         seconds += Double(try inputCount(job) * views) * perExample
       }
     }
@@ -139,7 +139,7 @@ final class CostCheck {
           setting.configuration.sequence[number].hasOwnTeacher
           || job.configuration.teacher?.members != configuration.teacher?.members
         guard isOwn, try asksTeacher(job), try models.runner.precomputes(job),
-          labelled.insert("\(try outputs(job)), \(try teacherKey(job))").inserted
+          labelled.insert(try models.runner.outputKey(job)).inserted
         else { continue }
         let key = "\(setting.name), \(number)"
         let each = try perExample[key] ?? secondsPerExample(ofTeachersIn: number, setting)
@@ -157,7 +157,7 @@ final class CostCheck {
     for setting in plan.settings {
       for job in setting.jobs {
         guard let text = job.teacherText,
-          known.insert("\(text.node.flow) \(try teacherKey(job)) \(job.examples.hashValue)").inserted,
+          known.insert("\(text.node.flow) \(job.teacherKey) \(job.examples.hashValue)").inserted,
           // One that is still to be trained takes as long, whatever its weights are.
           let model = try setting.configuration.teachingModels(
             ofStage: job.stage?.number ?? 0, setting: setting.name, materials: materials
@@ -214,23 +214,6 @@ final class CostCheck {
   private func inputCount(_ job: TrainingJob) throws -> Int {
     let parts = try materials.shownParts(job.configuration.data, seed: job.seed)
     return parts.reduce(materials.split.train.count) { $0 + $1.range.count }
-  }
-
-  /// The same for trainings that ask of the same inputs.
-  private func outputs(_ job: TrainingJob) throws -> String {
-    let options = models.runner.loaderOptions(job)
-    let parts = try materials.shownParts(job.configuration.data, seed: job.seed).map(\.range)
-    return "\(options.augmentation.identity), \(options.teacherView), \(options.teacherViews ?? 1) views, \(parts)"
-  }
-
-  /// The same for trainings that ask the same models, however these are weighed.
-  private func teacherKey(_ job: TrainingJob) throws -> String {
-    let stages = (job.stage?.teachers ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.identity)" }
-    let teacher = job.configuration.teacher
-    let members = (teacher?.members ?? []).map { member in
-      "\(member.weights ?? member.stage ?? "") \(member.name ?? "") \(member.classes ?? [])"
-    }
-    return "\(members) \(teacher?.specialists == nil ? "" : "specialists") \(stages)"
   }
 
   /// Takes a few steps of a training, and scores a few examples with its student.
@@ -365,17 +348,15 @@ final class CostCheck {
     }
     // What a teacher says is kept for the whole run.
     var labelled: Set<String> = []
-    var outputs = 0
+    var room = TeacherOutputs.Room(mostBytes: TeacherOutputs.fairBytesInMemory)
     for job in plan.jobs {
       guard (try? asksTeacher(job)) == true, (try? models.runner.precomputes(job)) == true,
-        let inputs = try? self.outputs(job), let key = try? teacherKey(job),
-        labelled.insert("\(inputs), \(key)").inserted
+        let key = try? models.runner.outputKey(job), labelled.insert(key).inserted,
+        let bytes = try? models.runner.outputBytes(job)
       else { continue }
-      let bytes = (try? models.runner.outputBytes(job)) ?? 0
-      // What is more goes into files.
-      if outputs + bytes <= models.runner.teacherOutputs.mostBytesInMemory { outputs += bytes }
+      _ = room.take(bytes)
     }
-    return total + outputs
+    return total + room.bytes
   }
 
   /// How many tokens an example of a text has; nil where the data is none.

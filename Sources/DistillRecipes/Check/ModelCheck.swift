@@ -20,11 +20,18 @@ final class ModelCheck {
   private(set) var teacherSecondsPerExample: Double?
   /// What was said of where the teacher's outputs are kept: once for all stages and settings.
   private var told: Set<String> = []
+  /// What will be kept in memory of the teacher's outputs, by what the check has seen.
+  private var outputRoom: TeacherOutputs.Room
+  private var labelled: Set<String> = []
 
-  init(check: PreflightCheck, materials: Materials, device: Device) {
+  init(
+    check: PreflightCheck, materials: Materials, device: Device,
+    mostBytesInMemory: Int = TeacherOutputs.fairBytesInMemory
+  ) {
     self.check = check
     self.materials = materials
     self.device = device
+    outputRoom = TeacherOutputs.Room(mostBytes: mostBytesInMemory)
   }
 
   private var configuration: Configuration { check.configuration }
@@ -60,10 +67,10 @@ final class ModelCheck {
     for (name, setting) in settings {
       for (index, stage) in setting.sequence.enumerated() {
         let place = setting.place(ofStage: index, setting: name)
-        checkPrecomputing(stage.configuration, place)
         checkCache(stage.configuration, place)
       }
     }
+    checkPrecomputing(settings)
   }
 
   /// The largest model of the run.
@@ -277,15 +284,28 @@ final class ModelCheck {
   }
 
   /// Whether the teacher's outputs are computed once, and where they are kept.
-  private func checkPrecomputing(_ recipe: Configuration, _ place: String) {
+  private func checkPrecomputing(_ settings: [(name: String, configuration: Configuration)]) {
+    for ofStages in [false, true] {
+      for (name, setting) in settings {
+        for (index, stage) in setting.sequence.enumerated() {
+          let recipe = stage.configuration
+          // A run first labels with the teachers that are there, and with its own students when these are trained.
+          guard (recipe.teacher?.members.contains { $0.stage != nil } ?? false) == ofStages else { continue }
+          checkPrecomputing(recipe, setting.place(ofStage: index, setting: name), studentsOf: ofStages ? name : "")
+        }
+      }
+    }
+  }
+
+  private func checkPrecomputing(_ recipe: Configuration, _ place: String, studentsOf setting: String) {
     guard let job = try? trialJob(recipe) else { return }
     check.attempt("teacher") {
       try located(place) {
-        guard try runner.precomputes(job), try runner.makeObjective(job).needsTeacher else { return }
+        guard try runner.precomputes(job), try runner.makeObjective(job).needsTeacher,
+          labelled.insert("\(try runner.outputKey(job)) \(setting)").inserted
+        else { return }
         let bytes = try runner.outputBytes(job)
-        let kept =
-          bytes <= runner.teacherOutputs.mostBytesInMemory
-          ? "in memory" : "in \(check.folder.labels) while the run lasts"
+        let kept = outputRoom.take(bytes) ? "in memory" : "in \(check.folder.labels) while the run lasts"
         let text = "it is asked once and not in each step: \(Quantity.bytes(bytes)) are kept \(kept)"
         if told.insert(text).inserted { check.good("teacher", text) }
       }

@@ -102,7 +102,7 @@ final class PreflightCheck {
 
   /// In what the run will compute. Where the recipe leaves that open, it is chosen as the run does it.
   private func checkPrecision(_ materials: Materials, _ device: Device) {
-    let kept = ChosenPrecisions.read(folder)
+    guard let kept = attempt("precision", { try ChosenPrecisions.read(folder) }) else { return }
     let chooser = PrecisionChooser(configuration: configuration, materials: materials, device: device)
     // What is wrong with the models is told where these are looked at.
     guard let chosen = try? chooser.choose(kept) else { return }
@@ -129,7 +129,8 @@ final class PreflightCheck {
   private func checkTeacherPrecision(_ materials: Materials, _ device: Device) {
     guard let teacher = configuration.teacher, !teacher.members.isEmpty else { return }
     observer(.stage("Comparing what the teacher says in cheaper precisions"))
-    let kept = ChosenPrecisions.read(folder).teachers
+    // One that cannot be read was told before.
+    guard let kept = (try? ChosenPrecisions.read(folder))?.teachers else { return }
     let chooser = TeacherPrecisionChooser(
       configuration: configuration, materials: materials, device: device, folder: folder)
     if let (all, new) = try? chooser.choose(kept) {

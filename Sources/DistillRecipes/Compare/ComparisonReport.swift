@@ -344,23 +344,12 @@ struct ComparisonDataSection {
   var data: ComparisonData
 
   func markup() -> Markup {
-    section("data", "Data and budget", lead: data.testLooks.sentence) {
-      element("table", ["class": "manifest"]) {
-        element("tbody") {
-          for (name, value) in entries {
-            element("tr") {
-              element("th", ["scope": "row"]) { name }
-              element("td") { value }
-            }
-          }
-        }
-      }
-    }
+    section("data", "Data and budget", lead: data.testLooks.sentence) { namedValues(entries) }
   }
 
-  private var entries: [(String, String)] {
+  private var entries: [(name: String, value: String)] {
     let figures = data.data
-    var entries = [
+    var entries: [(name: String, value: String)] = [
       ("data", figures.name), ("trained on", counted(figures.trainingExamples, "example")),
       ("validated on", counted(figures.validationExamples, "example")),
       ("tested on", counted(figures.testExamples, "example")), ("training data hash", figures.trainingHash),
@@ -376,20 +365,9 @@ struct ComparisonDataSection {
 }
 
 struct ComparisonWordsSection {
-  func markup() -> Markup {
-    section("words", "The words") {
-      element("dl", ["class": "words"]) {
-        for (word, meaning) in Self.words {
-          element("div") {
-            element("dt") { word }
-            element("dd") { meaning }
-          }
-        }
-      }
-    }
-  }
+  func markup() -> Markup { wordsSection(Self.words) }
 
-  private static let words = [
+  private static let words: [(word: String, meaning: String)] = [
     ("Alone", "The student trained on the labels only, with the same budget and the same seeds."),
     ("Difference", "The score of one minus that of the other with the same seed, averaged over the seeds."),
     (

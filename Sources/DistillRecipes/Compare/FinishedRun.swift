@@ -30,7 +30,7 @@ struct FinishedRun {
       throw RunError("\(folder.metrics) is damaged. Let the run write it again: distill resume \(folder.path)")
     }
     let recipe = try Configuration.load(path: folder.recipe)
-    let configuration = recipe.applying(ChosenPrecisions.read(folder))
+    let configuration = try recipe.applying(ChosenPrecisions.read(folder))
     let device = try configuration.availableDevice()
     let materials =
       try known.first { $0.hasSameData(as: configuration) }?.materials

@@ -47,3 +47,31 @@ func section(
 func scrolling(_ label: String, @MarkupBuilder _ content: () -> Markup) -> Markup {
   element("div", ["class": "scroll", "role": "region", "aria-label": label, "tabindex": "0"], content)
 }
+
+/// A table of names and what belongs to each.
+func namedValues(_ entries: [(name: String, value: String)]) -> Markup {
+  element("table", ["class": "manifest"]) {
+    element("tbody") {
+      for entry in entries {
+        element("tr") {
+          element("th", ["scope": "row"]) { entry.name }
+          element("td") { entry.value }
+        }
+      }
+    }
+  }
+}
+
+/// The section that explains the words of a page.
+func wordsSection(_ words: [(word: String, meaning: String)]) -> Markup {
+  section("words", "The words") {
+    element("dl", ["class": "words"]) {
+      for entry in words {
+        element("div") {
+          element("dt") { entry.word }
+          element("dd") { entry.meaning }
+        }
+      }
+    }
+  }
+}

@@ -12,6 +12,18 @@ struct ChosenPrecisions: Codable, Sendable, Equatable {
   /// In what models compute that teach, whose weights are there.
   var teachers: [TeacherChoice] = []
 
+  init(choices: [Choice] = [], teachers: [TeacherChoice] = []) {
+    self.choices = choices
+    self.teachers = teachers
+  }
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    choices = try container.decodeIfPresent([Choice].self, forKey: .choices) ?? []
+    // Runs that never asked for a teacher's precision say nothing of it.
+    teachers = try container.decodeIfPresent([TeacherChoice].self, forKey: .teachers) ?? []
+  }
+
   /// A choice by what a model says and how fast.
   struct TeacherChoice: Codable, Sendable, Equatable {
     /// Of an ensemble's member, for people; empty where there is one teacher.
@@ -44,8 +56,21 @@ struct ChosenPrecisions: Codable, Sendable, Equatable {
     case only
   }
 
-  static func read(_ folder: RunFolder) -> Self {
-    FileManager.default.contents(atPath: folder.precision).flatMap { try? ResultJSON.decode($0) } ?? Self()
+  /// What was chosen before; nothing where there is no such file.
+  ///
+  /// - Throws: `RunError` when there is one that cannot be read: chosen anew, the run might not be the same.
+  static func read(_ folder: RunFolder) throws -> Self { try read(folder.precision) ?? Self() }
+
+  /// nil where there is no file.
+  static func read(_ path: String) throws -> Self? {
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    do {
+      return try ResultJSON.decode(try Data(contentsOf: URL(fileURLWithPath: path)))
+    } catch {
+      throw RunError(
+        "\(path), in which precisions were chosen before, cannot be read: \(explanation(error)). Without it they are "
+          + "chosen anew: remove it if trainings may be done again in another precision")
+    }
   }
 
   func write(to folder: RunFolder) throws {

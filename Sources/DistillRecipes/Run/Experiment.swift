@@ -235,7 +235,7 @@ public final class Experiment: Sendable {
       : try Metrics(logits: test.logits(of: model).finiteOutputs(of: saved.path), labels: test.labels).accuracy
     if target != nil {
       var entries = try Manifest.entries(
-        configuration, precisions: configuration.applying(ChosenPrecisions.read(folder)).precisions,
+        configuration, precisions: configuration.applying(try ChosenPrecisions.read(folder)).precisions,
         materials: materials, teacherHashes: [], seconds: nil)
       entries.append(ReportData.ManifestEntry("weights hash", try SHA256.hex(ofFile: saved.weights)))
       entries.append(ReportData.ManifestEntry("accuracy of these weights on the test split", "\(accuracy)"))
@@ -325,7 +325,7 @@ public final class Experiment: Sendable {
   private func choosePrecision(
     _ materials: Materials, _ device: Device, isTeacherOnly: Bool = false
   ) throws -> Configuration {
-    let kept = ChosenPrecisions.read(folder)
+    let kept = try ChosenPrecisions.read(folder)
     let (all, new) = try PrecisionChooser(configuration: configuration, materials: materials, device: device)
       .choose(kept, isTeacherOnly: isTeacherOnly)
     for choice in new where choice.reason == .measured {
@@ -344,7 +344,7 @@ public final class Experiment: Sendable {
   private func chooseTeacherPrecision(
     _ configuration: Configuration, _ materials: Materials, _ device: Device
   ) throws -> Configuration {
-    var chosen = ChosenPrecisions.read(folder)
+    var chosen = try ChosenPrecisions.read(folder)
     let (all, new) = try TeacherPrecisionChooser(
       configuration: configuration, materials: materials, device: device, folder: folder
     ).choose(chosen.teachers)

@@ -44,15 +44,6 @@ extension TrainingRunner {
     return (materials.split.train + others).sorted()
   }
 
-  /// The size of what is kept where the teacher is asked once.
-  func outputBytes(_ job: TrainingJob) throws -> Int {
-    let train = materials.train
-    let members = job.configuration.teacher?.members ?? []
-    let classes = members.map { $0.classes?.count ?? train.classCount }.reduce(0, +)
-    let inputs = try labelledExamples(job).count * (loaderOptions(job).teacherViews ?? 1)
-    return inputs * (train.predictsTokens ? train.elementCount : 1) * classes * 4
-  }
-
   /// The teacher whose outputs the recipe's cache holds; nil where it names none.
   ///
   /// - Throws: `TeacherCacheError`, `RunError`, `DistillationError` that say what does not fit.

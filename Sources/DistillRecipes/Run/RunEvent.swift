@@ -8,6 +8,8 @@ public enum RunEvent: Sendable {
   case fraction(Double)
   /// Something worth knowing that is no error.
   case notice(String)
+  /// What came of a stage, for whoever follows the run.
+  case outcome(String)
   /// A training says something.
   case training(TrainingLabel, Event)
   /// A training is over, now or before this process began.

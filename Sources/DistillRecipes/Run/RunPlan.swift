@@ -141,12 +141,17 @@ struct RunPlan: Sendable {
 }
 
 extension Configuration.Teacher {
-  /// What tells trainings apart by what their teacher is computed in: nothing where it is what the student is.
+  /// What tells trainings apart by what each member of their teacher is computed in, whoever said it: nothing where that is
+  /// what the student is computed in.
+  ///
+  /// - Parameter weights: hashes of those members' that are there
   fileprivate func precisionIdentity(weights: [String], training: Configuration.Training) -> [String] {
     // A cache says itself what it is of.
     guard cache == nil else { return [] }
     let usual = TeacherPrecision(training.precision)
-    let used = precision.map { [$0] } ?? weights.map { chosenPrecisions[$0] ?? usual }
+    // Nothing is chosen for students of earlier stages.
+    let stages = members.filter { $0.stage != nil }.map { _ in precision ?? usual }
+    let used = weights.map { precision ?? chosenPrecisions[$0] ?? usual } + stages
     return used.allSatisfy { $0 == usual } ? [] : ["teacher in \(used.map(\.rawValue).joined(separator: ", "))"]
   }
 

@@ -14,10 +14,26 @@ final class TeacherOutputs: Sendable {
   /// So much is kept in memory where nobody says otherwise: a sixteenth of what the machine has, and at most 1 GiB.
   static let fairBytesInMemory = min(1 << 30, Int(ProcessInfo.processInfo.physicalMemory / 16))
 
+  /// What is left of the memory for outputs: first come, first kept.
+  struct Room {
+    /// Together.
+    let mostBytes: Int
+    private(set) var bytes = 0
+
+    init(mostBytes: Int) { self.mostBytes = mostBytes }
+
+    /// - Returns: whether so much more is kept in memory; what is not goes into files
+    mutating func take(_ more: Int) -> Bool {
+      guard bytes + more <= mostBytes else { return false }
+      bytes += more
+      return true
+    }
+  }
+
   private struct Known {
     /// By who said it, and of what.
     var teachers: [String: Shared] = [:]
-    var bytesInMemory = 0
+    var room: Room
   }
 
   /// Outputs that were computed are only read afterwards, which any number of threads may do.
@@ -25,17 +41,21 @@ final class TeacherOutputs: Sendable {
     let teacher: PrecomputedTeacher
   }
 
-  private let known = Mutex(Known())
-  /// How much may be kept in memory; what is more goes into files.
-  let mostBytesInMemory: Int
+  private let known: Mutex<Known>
 
-  init(mostBytesInMemory: Int = TeacherOutputs.fairBytesInMemory) { self.mostBytesInMemory = mostBytesInMemory }
+  /// - Parameter mostBytesInMemory: so much is kept in memory; what is more goes into files
+  init(mostBytesInMemory: Int = TeacherOutputs.fairBytesInMemory) {
+    known = Mutex(Known(room: Room(mostBytes: mostBytesInMemory)))
+  }
 
   /// The teacher's outputs for all examples and views of a loader.
   ///
-  /// - Parameter shown: how many inputs a training shows the teacher in all, to say what is spared
+  /// - Parameters:
+  ///   - bytes: what all of them take; see `TrainingRunner.outputBytes`
+  ///   - shown: how many inputs a training shows the teacher in all, to say what is spared
   func teacher(
-    from maker: TeacherMaker, over loader: DataLoader, in folder: RunFolder, shown: Int, observer: RunObserver
+    from maker: TeacherMaker, over loader: DataLoader, bytes: Int, in folder: RunFolder, shown: Int,
+    observer: RunObserver
   ) throws -> any Teacher {
     let views = loader.teacherViews ?? 1
     let examples = try loader.examples.withUnsafeBytes { try SHA256.hex(of: $0) }
@@ -43,18 +63,15 @@ final class TeacherOutputs: Sendable {
     return try known.withLock { known in
       if let found = known.teachers[key] { return try maker.weighing(found.teacher) }
       let inputs = loader.examples.count * views
-      let bytes = maker.outputBytes(inputs: inputs)
-      let isInMemory = known.bytesInMemory + bytes <= mostBytesInMemory
       observer(.stage("Labelling \(inputs) inputs with the teacher"))
       let start = ContinuousClock.now
       let teacher: PrecomputedTeacher
       let place: String
-      if isInMemory {
+      if known.room.take(bytes) {
         teacher = try PrecomputedTeacher(computing: maker.makeTeacher(), over: loader, views: views) { done in
           observer(.fraction(done))
           return Interruption.isRequested ? .stop : .continue
         }
-        known.bytesInMemory += bytes
         place = "memory"
       } else {
         // One that weighs its members in another way is another cache.
@@ -62,7 +79,7 @@ final class TeacherOutputs: Sendable {
         teacher = try Self.label(with: maker, over: loader, in: place, bytes: bytes, observer)
       }
       let seconds = (ContinuousClock.now - start) / .seconds(1)
-      observer(.stage(Self.words(bytes: bytes, place: place, seconds, inputs: inputs, shown: shown)))
+      observer(.outcome(Self.words(bytes: bytes, place: place, seconds, inputs: inputs, shown: shown)))
       known.teachers[key] = Shared(teacher: teacher)
       return teacher
     }
@@ -92,18 +109,48 @@ final class TeacherOutputs: Sendable {
   static func words(bytes: Int, place: String, _ seconds: Double, inputs: Int, shown: Int) -> String {
     let spared = seconds * Double(shown) / Double(max(1, inputs))
     return
-      "The teacher is asked once and not in each step: \(Quantity.bytes(bytes)) in \(place) took "
-      + "\(Quantity.seconds(seconds)), and spare each training about \(Quantity.seconds(spared)) "
+      "The teacher was asked once and not in each step: \(Quantity.bytes(bytes)) in \(place), which took "
+      + "\(Quantity.seconds(seconds)) and spares each training about \(Quantity.seconds(spared)) "
       + "(teacher.precompute: false asks in each step)"
   }
 }
 
-extension TeacherMaker {
-  /// The size of what all members say of so many inputs.
-  func outputBytes(inputs: Int) -> Int {
+extension Configuration.Teacher {
+  /// How many numbers are kept of each input, or token: each member's logits, so that members can be weighed anew.
+  func outputCount(classCount: Int) -> Int {
+    // A generalist and its specialists answer as one.
+    guard specialists == nil else { return classCount }
+    return members.map { $0.classes?.count ?? classCount }.reduce(0, +)
+  }
+}
+
+extension TrainingRunner {
+  /// The size of what is kept where the teacher is asked once.
+  func outputBytes(_ job: TrainingJob) throws -> Int {
     let train = materials.train
-    let tokens = train.predictsTokens ? train.elementCount : 1
-    let classes = (members + specialistMembers).map { $0.classes?.count ?? train.classCount }.reduce(0, +)
-    return inputs * tokens * classes * 4
+    let inputs = try labelledExamples(job).count * (loaderOptions(job).teacherViews ?? 1)
+    let numbers = job.configuration.teacher?.outputCount(classCount: train.classCount) ?? 0
+    return inputs * (train.predictsTokens ? train.elementCount : 1) * numbers * MemoryLayout<Float>.size
+  }
+
+  /// The same for trainings that ask the same models about the same inputs, however these are weighed: what is kept of
+  /// them is shared. It can be said before the teacher is there.
+  func outputKey(_ job: TrainingJob) throws -> String {
+    let options = loaderOptions(job)
+    let parts = try materials.shownParts(job.configuration.data, seed: job.seed).map(\.range)
+    return "\(options.augmentation.identity), \(options.teacherView), \(options.teacherViews ?? 1) views, \(parts), "
+      + job.teacherKey
+  }
+}
+
+extension TrainingJob {
+  /// The same for trainings that ask the same models, however these are weighed.
+  var teacherKey: String {
+    let stages = (stage?.teachers ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.identity)" }
+    let teacher = configuration.teacher
+    let members = (teacher?.members ?? []).map { member in
+      "\(member.weights ?? member.stage ?? "") \(member.name ?? "") \(member.classes ?? [])"
+    }
+    return "\(members) \(teacher?.specialists == nil ? "" : "specialists") \(stages)"
   }
 }

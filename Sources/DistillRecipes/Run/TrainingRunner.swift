@@ -297,12 +297,9 @@ struct TrainingRunner {
       throw RunError(
         "teacher.precompute: true keeps the teacher's logits, and there are terms that look at its layers: take it out")
     }
-    if teacher.precompute == .auto, materials.train.predictsTokens {
-      let count = materials.split.train.count * materials.train.elementCount * teacher.members.count
-      guard count * materials.train.classCount * 4 <= TeacherOutputs.mostBytes else { return false }
-    }
     guard isStatic, !hasLayers, teacher.precompute != .never else { return false }
     guard teacher.precompute == .auto else { return true }
+    if materials.train.predictsTokens, try outputBytes(job) > TeacherOutputs.mostBytes { return false }
     let views = options.teacherViews ?? 1
     return try inputsShown(job) >= labelledExamples(job).count * views
   }
@@ -338,6 +335,7 @@ struct TrainingRunner {
   /// What the teacher says, computed once for all trainings.
   private func labelled(by teacher: TeacherMaker, for job: TrainingJob) throws -> any Teacher {
     try teacherOutputs.teacher(
-      from: teacher, over: labelLoader(job), in: folder, shown: inputsShown(job), observer: observer)
+      from: teacher, over: labelLoader(job), bytes: outputBytes(job), in: folder, shown: inputsShown(job),
+      observer: observer)
   }
 }

@@ -239,7 +239,7 @@ public struct Explanation: Encodable, Sendable {
       let teacher = setting.stages[number].configuration.teacher
     else { throw RunError("the recipe \(configuration.name) has no teacher, and so no dark knowledge") }
     let plan = try RunPlan(
-      configuration.applying(ChosenPrecisions.read(folder)), materials: materials, teacherHashes: [])
+      configuration.applying(try ChosenPrecisions.read(folder)), materials: materials, teacherHashes: [])
     let seed = configuration.seeds.first ?? 0
     let job = plan.settings.first?.jobs.first { $0.seed == seed && $0.stage?.number == number }
     let stages = (job?.stage?.teachers ?? [:]).mapValues { ModelFolder(folder.job($0.folderName).model) }

@@ -28,6 +28,10 @@ struct ImportedFile {
   init(_ path: String, idColumn: String? = nil) throws {
     self.path = path
     guard FileManager.default.fileExists(atPath: path) else { throw RunError("\(path) does not exist") }
+    var isFolder: ObjCBool = false
+    guard !FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) || !isFolder.boolValue else {
+      throw RunError("\(path) is a folder: name a file with logits")
+    }
     guard !RegularFile.isOtherThanFile(path) else { throw RunError("\(path) \(RegularFile.refusal)") }
     guard let file = FileHandle(forReadingAtPath: path), let head = try file.read(upToCount: 8) else {
       throw RunError("\(path) cannot be read, or is empty")

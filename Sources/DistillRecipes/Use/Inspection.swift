@@ -177,7 +177,7 @@ public struct Inspection: Encodable, Sendable {
   // MARK: Runs
 
   private static func run(_ folder: RunFolder) throws -> Run {
-    let configuration = try Configuration.load(path: folder.recipe).applying(ChosenPrecisions.read(folder))
+    let configuration = try Configuration.load(path: folder.recipe).applying(try ChosenPrecisions.read(folder))
     let files = FileManager.default
     let isComplete = files.fileExists(atPath: folder.metrics)
     return Run(

@@ -28,25 +28,63 @@ public struct Labelling: Sendable {
   /// What is kept.
   public struct Options: Sendable {
     public var logits = Logits.all
-    /// Of `topK` and `sampled`: how many.
+    /// Of `topK` and `sampled`, which need it: how many.
     public var count: Int?
     /// nil: float32 for all logits, float16 for others.
     public var type: NumberType?
     /// Paths of layers; nil: those that the recipe's terms look at.
     public var features: [String]?
     public var featureType = FeatureEncoding.float16
+    /// nil: so many that a shard has about 64 MiB.
     public var rowsPerShard: Int?
     /// Logits of another program, instead of the teacher's.
     public var imported: Import?
 
     public init() {}
+
+    /// What cannot be done, whatever the recipe is: a sentence for each.
+    public var problems: [String] {
+      var found: [String] = []
+      if let count {
+        if logits == .all {
+          found.append("--count is of --logits top-k and sampled: with all logits there is nothing to count")
+        } else if count < 1 {
+          found.append("--count is \(count), and at least one has to be kept")
+        }
+      } else if logits != .all {
+        found.append("--logits \(logits.rawValue) needs --count: how many")
+      }
+      if let rowsPerShard, rowsPerShard < 1 {
+        found.append("--shard-size is \(rowsPerShard), and a shard has at least one row")
+      }
+      if let features, features.contains("") {
+        found.append("--features names layers with commas between them, and one of the names is empty")
+      }
+      if imported != nil, !(features ?? []).isEmpty {
+        found.append(
+          "--features are layers of a teacher, and a file of --import holds logits alone: leave one of them out")
+      }
+      return found
+    }
+
+    /// - Throws: `RunError` with all problems.
+    public static func require(_ problems: [String]) throws {
+      guard let first = problems.first else { return }
+      throw RunError(
+        problems.count == 1
+          ? first : "these options cannot be followed:\(problems.map { "\n  - \($0)" }.joined())")
+    }
   }
 
   /// A file of another program.
   public struct Import: Sendable {
+    /// A file: .npy, .npz, .safetensors or CSV.
     public var path: String
+    /// The array or column with the examples' numbers, or another file with them; nil: `ids` or `id`, or none.
     public var ids: String?
+    /// The array with the logits; nil: `logits`, or the only one.
     public var array: String?
+    /// Whether they are probabilities, whose logarithms are taken.
     public var areProbabilities: Bool
 
     public init(path: String, ids: String? = nil, array: String? = nil, areProbabilities: Bool = false) {
@@ -59,36 +97,53 @@ public struct Labelling: Sendable {
 
   /// What came out.
   public struct Result: Codable, Sendable {
+    /// KL(teacher ‖ kept) at a temperature, in nats.
     public struct Divergence: Codable, Sendable {
+      /// T, by which the logits of both are divided.
       public var temperature: Double
-      /// The mean of KL(teacher ‖ kept), in nats.
+      /// Over all examples and views.
       public var mean: Double
+      /// Of the example that it is largest for.
       public var maximum: Double
     }
 
     /// What the precision of the teacher, or of a member of it, changes about what it says.
     public struct PrecisionCost: Codable, Sendable {
+      /// The member's name.
       public var member: String
+      /// What it was computed in.
       public var precision: TeacherPrecision
+      /// How near that is to float32.
       public var fidelity: TeacherFidelity
+      /// Both in words.
       public var words: String { "\(precision.rawValue): \(fidelity.words)" }
     }
 
+    /// The cache's, as it was named.
     public var folder: String
+    /// Of a check: true where it was held against a recipe, and fits it; nil where only the cache itself was looked at.
+    public var fitsRecipe: Bool?
     /// What the teacher was computed in.
     public var precision: String
     /// Of each member that was not computed in float32, for some examples; empty where nothing was computed.
     public var precisionCosts: [PrecisionCost] = []
+    /// How many examples were labelled.
     public var examples: Int
+    /// In how many views each.
     public var views: Int
     /// What is kept of each example, in words.
     public var contents: String
+    /// The files that rows are divided among.
     public var shards: Int
     /// Those that this process made.
     public var madeShards: Int
+    /// What this process took to make them, waiting for others included; 0 of a check.
     public var seconds: Double
+    /// What all shards take on disk.
     public var bytes: Int
+    /// Of one view of an example.
     public var bytesPerExample: Double
+    /// At the temperatures of the recipe's terms; empty where classes were drawn.
     public var divergences: [Divergence]
     /// How often the likeliest class is the teacher's.
     public var topOneAgreement: Double
@@ -102,11 +157,15 @@ public struct Labelling: Sendable {
     public var importedAccuracy: Double?
     /// Of logits of elsewhere: rows of examples that no training shows.
     public var unusedRows: Int?
+    /// Why the recipe's terms cannot learn from what was kept; nil where nothing speaks against it.
+    public var unfitTerms: String?
     /// The largest mean divergence that is not warned of, in nats.
     public static let largestDivergence = 0.01
 
+    /// What should be looked at before a student learns from it.
     public var warnings: [String] {
       var found: [String] = []
+      if let unfitTerms { found.append("the recipe's terms cannot learn from it: \(unfitTerms)") }
       if let worst = divergences.max(by: { $0.mean < $1.mean }), worst.mean > Self.largestDivergence {
         found.append(
           "what is kept is \(Quantity.plain(worst.mean)) nats from what the teacher said at temperature "
@@ -168,6 +227,14 @@ public struct Labelling: Sendable {
   /// - Throws: `RunError`, `TeacherCacheError` that say what does not fit; `RunError` with `.interrupted` when somebody
   ///   asked to stop: finished shards stay.
   public func make(in folder: String, _ options: Options) throws -> Result {
+    try Options.require(options.problems)
+    try Self.checkPlace(folder)
+    let trained = RunFolder(configuration.outputFolder).teacher
+    if options.imported == nil, configuration.teacher?.isToBeTrained ?? false, !ModelFolder(trained).exists {
+      throw RunError(
+        "the recipe trains its teacher itself, and \(trained) does not hold it yet: do that first, with distill train "
+          + "RECIPE")
+    }
     var (runner, job) = try prepare()
     let loader = try runner.labelLoader(job)
     guard let views = loader.teacherViews, !loader.options.augmentation.steps.contains(where: \.isMixing) else {
@@ -219,6 +286,7 @@ public struct Labelling: Sendable {
       result.madeShards = done.madeShards
       result.seconds = (ContinuousClock.now - start) / .seconds(1)
       result.precisionCosts = costs
+      result.unfitTerms = try unfitTerms(folder, runner, job)
       result.importedAccuracy = imported?.accuracy
       result.unusedRows = imported?.unused
       return result
@@ -228,28 +296,70 @@ public struct Labelling: Sendable {
     }
   }
 
+  /// - Throws: `RunError` where no folder could be made or written.
+  private static func checkPlace(_ folder: String) throws {
+    guard folder.contains(where: { !$0.isWhitespace }) else {
+      throw RunError("the folder of the cache has an empty name: give one with --output")
+    }
+    do { try Folder.tryMaking(folder) } catch let error as FileError {
+      throw RunError(
+        "the cache \(folder) cannot be written", because: error,
+        advice: error.isDiskFull ? "" : ". Name another folder with --output")
+    }
+  }
+
   /// Computes all checksums of a cache, and holds it against the recipe.
   ///
   /// - Throws: `TeacherCacheError`, `RunError` that say what is damaged, or does not fit.
   public func check(_ folder: String) throws -> Result {
-    let result = try Self.verify(folder, observer)
+    var result = try Self.verify(folder, observer)
     var configuration = configuration
     configuration.teacher?.cache = folder
     let (runner, job) = try Labelling(configuration, observer: observer).prepare()
     _ = try runner.cachedTeacher(job)
+    if let problem = try unfitTerms(folder, runner, job) {
+      throw RunError("the teacher cache \(folder) is whole, but the recipe's terms cannot learn from it: \(problem)")
+    }
+    guard !Interruption.isRequested else { throw Self.interruptedCheck(of: folder) }
+    result.fitsRecipe = true
     return result
   }
 
   /// Computes all checksums of a cache.
+  ///
+  /// - Throws: `TeacherCacheError`, `RunError` that say what is damaged; `RunError` with `.interrupted` when somebody asked
+  ///   to stop.
   public static func verify(_ folder: String, _ observer: RunObserver = { _ in }) throws -> Result {
-    guard TeacherCache.exists(in: folder) else { throw RunError("\(folder) holds no teacher cache") }
+    guard TeacherCache.exists(in: folder) else {
+      throw RunError("\(folder.isEmpty ? "a folder without a name" : folder) holds no teacher cache")
+    }
     observer(.stage("Checking \(folder)"))
     let cache = try TeacherCache(folder)
-    try cache.verify { done in
-      observer(.fraction(done))
-      return Interruption.isRequested ? .stop : .continue
+    do {
+      try cache.verify { done in
+        observer(.fraction(done))
+        return Interruption.isRequested ? .stop : .continue
+      }
+    } catch is Interrupted {
+      throw interruptedCheck(of: folder)
     }
     return Result(cache)
+  }
+
+  /// What the terms of a recipe without stages want that was not kept.
+  private func unfitTerms(_ folder: String, _ runner: TrainingRunner, _ job: TrainingJob) throws -> String? {
+    guard configuration.stages.isEmpty,
+      let learner = try? configuration.learners(ofStage: 0, materials: runner.materials).first
+    else { return nil }
+    do {
+      try learner.objective().requireFit(
+        student: learner.student, cached: TeacherCache(folder).makeTeacher(), loader: runner.makeLoader(job))
+      return nil
+    } catch let error as DistillationError { return "\(error)" }
+  }
+
+  private static func interruptedCheck(of folder: String) -> RunError {
+    RunError("interrupted: not all of \(folder) was checked", kind: .interrupted)
   }
 
   /// The recipe with what the teacher is computed in decided, for all processes that label into a folder: the first of
@@ -262,8 +372,7 @@ public struct Labelling: Sendable {
       configuration: job.configuration, materials: runner.materials, device: runner.device, folder: runner.folder,
       isLabelling: true)
     func choose() throws -> (all: [ChosenPrecisions.TeacherChoice], new: [ChosenPrecisions.TeacherChoice]) {
-      let kept: ChosenPrecisions? = try FileManager.default.contents(atPath: path).flatMap { try ResultJSON.decode($0) }
-      return try chooser.choose(kept?.teachers ?? [])
+      try chooser.choose(try ChosenPrecisions.read(path)?.teachers ?? [])
     }
     var (all, new) = try choose()
     if new.contains(where: { $0.reason == .measured }), !FileManager.default.fileExists(atPath: path) {
@@ -298,21 +407,23 @@ public struct Labelling: Sendable {
   ) throws -> TeacherCache.LabelOptions {
     let hottest = Set(job.configuration.terms.compactMap(\.highestTemperature)).sorted()
     let temperatures = hottest.isEmpty ? [1] : hottest
-    func count() throws -> Int {
-      guard let count = options.count else {
-        throw RunError("--logits \(options.logits.rawValue) needs --count: how many")
-      }
-      guard count > 0 else { throw RunError("--count is \(count), and at least one has to be kept") }
-      return count
+    // Where it is needed it is there: that was checked first.
+    let count = options.count ?? 1
+    let classes = runner.materials.train.classCount
+    if options.logits != .all, count >= classes {
+      observer(
+        .notice(
+          "warning: --count \(count) takes more room than all logits of the \(classes) classes: --logits all keeps them "
+            + "exactly"))
     }
     let logits: LogitEncoding =
       switch options.logits {
       case .all: .all(options.type?.dtype ?? .float32)
-      case .topK: .topK(.init(k: try count(), temperatures: temperatures, values: options.type?.dtype ?? .float16))
+      case .topK: .topK(.init(k: count, temperatures: temperatures, values: options.type?.dtype ?? .float16))
       case .sampled:
         .sampled(
           .init(
-            count: try count(), temperature: temperatures[0],
+            count: count, temperature: temperatures[0],
             seed: job.configuration.dataSeed, values: options.type?.dtype ?? .float16))
       }
     let taps =

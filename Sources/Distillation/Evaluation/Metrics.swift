@@ -63,6 +63,11 @@ public struct Metrics: Codable, Sendable, Equatable {
 
   public static let binCount = 15
 
+  /// The bin of a confidence: (0, 1/15] is the first.
+  static func bin(of confidence: Double) -> Int {
+    min(binCount - 1, max(0, Int((confidence * Double(binCount)).rounded(.up)) - 1))
+  }
+
   /// - Parameters:
   ///   - logits: `[N, C]`
   ///   - labels: true classes; −1 where there is none: such an example counts for agreement only
@@ -100,7 +105,7 @@ public struct Metrics: Codable, Sendable, Equatable {
       if ranked[(index * topK)..<((index + 1) * topK)].contains(label) { topKCorrect += 1 }
       logLikelihood += rows[index * classCount + label]
       let confidence = Foundation.exp(rows[index * classCount + predictions[index]])
-      let bin = min(Self.binCount - 1, max(0, Int((confidence * Double(Self.binCount)).rounded(.up)) - 1))
+      let bin = Self.bin(of: confidence)
       bins[bin].count += 1
       bins[bin].confidence += confidence
       bins[bin].correct += predictions[index] == label ? 1 : 0

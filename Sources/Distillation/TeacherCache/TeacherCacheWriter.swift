@@ -67,8 +67,13 @@ public final class TeacherCacheWriter {
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     } catch {
-      let code = ((error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError)?.code ?? 0
-      throw FileError(path: folder, code: Int32(code))
+      // What is thrown does not always hold the system's reason.
+      if mkdir(folder, 0o777) != 0 {
+        let code = errno
+        throw code == EEXIST
+          ? FileError(path: folder, reason: "it is a file; choose another name", code: code)
+          : FileError(path: folder, code: code)
+      }
     }
     let path = FilePath.joined(folder, TeacherCache.Description.fileName)
     // One at a time, so that there is one description, and everybody reads it whole.

@@ -103,7 +103,7 @@ final class FoldedModel {
         case .float32: chosen = plan
         case .int8:
           guard let calibration else { throw DistillationError("int8 needs examples to be calibrated on") }
-          try plan.useWholeNumbers(calibratedOn: calibration)
+          try plan.quantize(calibratedOn: calibration)
           chosen = plan
         case .bfloat16:
           chosen = try FrozenPlan(like: inputs, type: .bfloat16, channelsLast: channelsLast, of: function)

@@ -26,12 +26,12 @@ public final class FrozenTeacher: Teacher {
     modeDependents = Self.modeDependents(model)
   }
 
-  /// A teacher in whole numbers of eight bits, on the processor.
+  /// A teacher quantized to eight bits (`FrozenPlan.quantize(calibratedOn:)`), on the processor.
   ///
   /// - Parameter calibration: examples like those that it will teach, some hundreds, as its model takes them: they say what
   ///   range its activations have
   /// - Throws: `DistillationError` when its computation cannot be written down, or no product of it can be computed so.
-  public convenience init(_ model: any Layer, wholeNumbersCalibratedOn calibration: Tensor) throws {
+  public convenience init(_ model: any Layer, int8CalibratedOn calibration: Tensor) throws {
     self.init(model, folded: FoldedModel(model, precision: .int8, calibration: calibration))
     for module in modeDependents { module.isTraining = false }
     try withoutGradient {
@@ -41,7 +41,7 @@ public final class FrozenTeacher: Teacher {
       if let why = try folded?.refusal(calibration) {
         throw DistillationError("the teacher cannot be computed in int8: \(why); take float32 or bfloat16")
       }
-      guard let counts = try folded?.counts(calibration), counts.wholeNumberProducts > 0 else {
+      guard let counts = try folded?.counts(calibration), counts.quantizedProducts > 0 else {
         throw DistillationError(
           "the teacher cannot be computed in int8: it has no convolution over images and no linear layer over rows that "
             + "is large enough; take float32 or bfloat16")

@@ -5,8 +5,8 @@ public enum TeacherPrecision: String, Codable, Sendable, CaseIterable {
   case float32
   case bfloat16
   case float16
-  /// Whole numbers of eight bits: weights with a scale for each output channel, activations with one that was found on
-  /// examples. On processors only.
+  /// Quantized to eight bits: weights with a scale for each output channel, activations with one that was found on examples.
+  /// On processors only.
   case int8
 
   public init(_ precision: Precision) {
@@ -17,8 +17,7 @@ public enum TeacherPrecision: String, Codable, Sendable, CaseIterable {
     }
   }
 
-  /// What is computed in it where nothing is folded; whole numbers need a plan, and what is none of their products is in
-  /// float32.
+  /// What is computed in it where nothing is folded; int8 needs a plan, and what is not quantized there is in float32.
   var mixed: Precision {
     switch self {
     case .float32, .int8: .float32

@@ -47,12 +47,14 @@ public struct TeacherPrecisionChoice: Codable, Sendable, Equatable {
   ///   - temperatures: those of the terms
   ///   - precisions: the ways to choose from, beside float32
   ///   - batchSize: in which it will run
-  /// - Throws: what the model throws in float32; `DistillationError` where there are too few examples.
+  /// - Throws: what the model throws in float32; `DistillationError` where there are too few examples, or the size of a batch
+  ///   is not above 0.
   public init(
     for model: any Layer, on examples: Tensor, temperatures: [Double],
     among precisions: [TeacherPrecision] = [.bfloat16, .int8], batchSize: Int = 64
   ) throws {
     let count = try examples.size(0)
+    guard batchSize > 0 else { throw DistillationError("batches need at least 1 example, not \(batchSize)") }
     guard count >= Self.fewestExamples else {
       throw DistillationError("\(count) examples are too few to choose a teacher's precision by")
     }
@@ -163,7 +165,7 @@ public struct TeacherPrecisionChoice: Codable, Sendable, Equatable {
     case .float16: return FrozenTeacher(model, precision: .float16)
     case .int8:
       let half = max(1, try examples.size(0) / 2)
-      return try FrozenTeacher(model, wholeNumbersCalibratedOn: examples.sliced(0, from: 0, to: half))
+      return try FrozenTeacher(model, int8CalibratedOn: examples.sliced(0, from: 0, to: half))
     }
   }
 }

@@ -34,8 +34,8 @@ struct LabelCommand: ParsableCommand {
     completion: .directory)
   var folder: String?
 
-  @Option(help: "Which logits are kept of each example: all, top-k or sampled.")
-  var logits = Labelling.Logits.all
+  @Option(help: "Which logits are kept of each example: all, top-k or sampled; without it all.")
+  var logits: Labelling.Logits?
 
   @Option(help: ArgumentHelp("Of top-k and sampled: how many.", valueName: "number"))
   var count: Int?
@@ -50,8 +50,8 @@ struct LabelCommand: ParsableCommand {
       valueName: "paths"))
   var features: String?
 
-  @Option(help: "In what activations are kept: float32, float16 or int8.")
-  var featureType = FeatureEncoding.float16
+  @Option(help: "In what activations are kept: float32, float16 or int8; without it float16.")
+  var featureType: FeatureEncoding?
 
   @Option(help: ArgumentHelp("How many rows a shard has.", valueName: "rows"))
   var shardSize: Int?
@@ -91,27 +91,48 @@ struct LabelCommand: ParsableCommand {
 
   private func work(_ observer: @escaping RunObserver) throws -> Labelling.Result {
     if let checked {
-      // Without a recipe only the cache itself is looked at.
-      let path = recipe.fileAndOverrides.file
-      guard FileManager.default.fileExists(atPath: path) else { return try Labelling.verify(checked, observer) }
-      return try Labelling(try recipe.load(), observer: observer).check(checked)
+      guard givenForLabelling.isEmpty else {
+        throw RunError("--check makes nothing, so \(givenForLabelling.joined(separator: ", ")) cannot be followed")
+      }
+      return isWithoutRecipe
+        ? try Labelling.verify(checked, observer) : try Labelling(try recipe.load(), observer: observer).check(checked)
     }
-    guard imported != nil || (ids == nil && array == nil && !probabilities) else {
-      throw RunError("--ids, --array and --probabilities say how a file of --import is read: name one")
-    }
-    let configuration = try recipe.load()
     var options = Labelling.Options()
-    options.logits = logits
+    options.logits = logits ?? options.logits
     options.count = count
     options.type = type
-    options.features = features.map { $0.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) } }
-    options.featureType = featureType
+    options.features = features.map { paths in
+      // '' keeps none.
+      paths.isEmpty ? [] : paths.components(separatedBy: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+    }
+    options.featureType = featureType ?? options.featureType
     options.rowsPerShard = shardSize
     options.imported = imported.map {
       Labelling.Import(path: $0, ids: ids, array: array, areProbabilities: probabilities)
     }
+    let lost = [("--ids", ids != nil), ("--array", array != nil), ("--probabilities", probabilities)].filter(\.1)
+    try Labelling.Options.require(
+      options.problems
+        + (imported != nil ? [] : lost.map { "\($0.0) says how a file of --import is read: name one" }))
+    let configuration = try recipe.load()
     return try Labelling(configuration, observer: observer)
       .make(in: folder ?? Labelling.folder(of: configuration), options)
+  }
+
+  /// Nobody named a recipe or changed a key of one, and there is none of the usual name.
+  private var isWithoutRecipe: Bool {
+    let (file, overrides) = recipe.fileAndOverrides
+    return file == RecipeOptions.usual && overrides.isEmpty && !FileManager.default.fileExists(atPath: file)
+  }
+
+  /// Options that say how a cache is made.
+  private var givenForLabelling: [String] {
+    [
+      ("--output", folder != nil), ("--logits", logits != nil), ("--count", count != nil), ("--type", type != nil),
+      ("--features", features != nil), ("--feature-type", featureType != nil), ("--shard-size", shardSize != nil),
+      ("--import", imported != nil), ("--ids", ids != nil), ("--array", array != nil),
+      ("--probabilities", probabilities),
+    ].filter(\.1).map(\.0)
   }
 
   private func show(_ result: Labelling.Result, _ terminal: Terminal) {
@@ -144,7 +165,12 @@ struct LabelCommand: ParsableCommand {
     }
     terminal.write(table.text(for: terminal))
     if checked != nil {
-      terminal.line("All checksums are right.")
+      terminal.sentences(
+        result.fitsRecipe == true
+          ? "All checksums are right, and it fits \(Terminal.plain(recipe.fileAndOverrides.file))."
+          : "All checksums are right. Only the cache itself was checked: no recipe was named, and there is no "
+            + "\(RecipeOptions.usual)."
+      )
     } else {
       terminal.sentences("A recipe learns from it with teacher: {cache: \(Terminal.plain(result.folder))}.")
     }

@@ -180,6 +180,10 @@ import TorchNN
       let problem = CacheSample.problem { _ = try CacheSample.label(rows, in: folder, .all(.float32)) }
       #expect(problem.contains("the folder holds something else (letter.txt); name another one"))
       #expect(try CacheSample.files(folder) == ["letter.txt"])
+      for (place, words) in [("letter.txt", "it is a file"), ("letter.txt/x", "letter.txt is not a folder")] {
+        let problem = CacheSample.problem { _ = try CacheSample.label(rows, in: "\(folder)/\(place)", .all(.float32)) }
+        #expect(problem.contains(words), "\(problem)")
+      }
     }
   }
 

@@ -246,23 +246,94 @@ import TorchNN
     #expect(fidelity.worstMean > 0)
   }
 
-  @Test func wholeNumbersAreNearFloat32() throws {
+  @Test func int8IsNearFloat32() throws {
     for index in [0, 4, 7] {
       let (model, inputs) = try Self.model(Self.cases[index])
       let exact = try FrozenTeacher(model, folds: false).trace(inputs).output
-      let teacher = try FrozenTeacher(model, wholeNumbersCalibratedOn: inputs)
-      let whole = try teacher.trace(inputs).output
-      #expect(whole.dtype == .float32)
-      #expect(try teacher.counts(like: inputs)?.wholeNumberProducts ?? 0 > 5)
-      let error = try (whole - exact).norm().item() / exact.norm().item()
+      let teacher = try FrozenTeacher(model, int8CalibratedOn: inputs)
+      let quantized = try teacher.trace(inputs).output
+      #expect(quantized.dtype == .float32)
+      #expect(try teacher.counts(like: inputs)?.quantizedProducts ?? 0 > 5)
+      let error = try (quantized - exact).norm().item() / exact.norm().item()
       #expect(error > 0 && error < 0.15, "\(Self.cases[index].name): \(error)")
     }
   }
 
-  @Test func whatCannotBeComputedInWholeNumbersIsRefused() throws {
+  /// x + conv(x): a residual block of one convolution. What is added is what the convolution reads.
+  private final class ShortResidual: Layer {
+    let conv: Conv2d
+    let isActive: Bool
+
+    init(_ channels: Int, isActive: Bool = true) throws {
+      conv = try Conv2d(channels, channels, kernel: 3, padding: 1)
+      self.isActive = isActive
+    }
+
+    func forward(_ input: Tensor) throws -> Tensor {
+      let sum = try conv(input) + input
+      return isActive ? try sum.relu() : sum
+    }
+  }
+
+  @Test("x + conv(x) in int8 is near float32: oneDNN does not add to what it is still to read")
+  func int8ResidualsOfOneConvolution() throws {
+    try withRandomStream(try RandomStream(seed: 4, name: "residual")) {
+      let model = try Sequential {
+        try Conv2d(3, 16, kernel: 3, padding: 1)
+        ReLU()
+        try ShortResidual(16)
+        try ShortResidual(16)
+        try ShortResidual(16, isActive: false)
+        GlobalAvgPool2d()
+        try Linear(16, 10)
+      }
+      let inputs = try Tensor.empty([32, 3, 16, 16]).drawUniform(from: -1, to: 2)
+      let exact = try FrozenTeacher(model, folds: false).trace(inputs).output
+      let teacher = try FrozenTeacher(model, int8CalibratedOn: inputs)
+      let quantized = try teacher.trace(inputs).output
+      #expect(try teacher.counts(like: inputs)?.quantizedProducts == 4)
+      #expect(try teacher.counts(like: inputs)?.fused == 6)
+      let error = try (quantized - exact).norm().item() / exact.norm().item()
+      #expect(error > 0 && error < 0.03, "\(error)")
+      #expect(try teacher.trace(inputs).output.floats() == quantized.floats())
+    }
+  }
+
+  /// The batch is added to what comes last: as it is, or as another tensor with the same memory.
+  private final class AddsItsInput: Layer {
+    let conv: Conv2d
+    let detaches: Bool
+
+    init(detaches: Bool) throws {
+      conv = try Conv2d(4, 4, kernel: 3, padding: 1)
+      self.detaches = detaches
+    }
+
+    func forward(_ input: Tensor) throws -> Tensor {
+      let same = detaches ? try input.detached() : input
+      return try conv(input) + same
+    }
+  }
+
+  @Test("A batch that a teacher in int8 adds to something stays as it is", arguments: [false, true])
+  func batchesStayAsTheyAre(detaches: Bool) throws {
+    try withRandomStream(try RandomStream(seed: 4, name: "batch")) {
+      let model = try AddsItsInput(detaches: detaches)
+      // In the order in which nothing would be copied.
+      let inputs = try Tensor.empty([8, 4, 8, 8]).drawUniform(from: -1, to: 2).contiguous(.channelsLast)
+      let before = try inputs.copied()
+      let teacher = try FrozenTeacher(model, int8CalibratedOn: inputs)
+      let exact = try withoutGradient { try model(inputs) }
+      let quantized = try teacher.trace(inputs).output
+      #expect(try inputs.equals(before).all())
+      try assertClose(quantized, exact, relative: 0.02, absolute: 0.05)
+    }
+  }
+
+  @Test func whatCannotBeQuantizedIsRefused() throws {
     let inputs = try Tensor.ones([6, 4])
     for model in [try Undecided(), try Linear(4, 3)] as [any Layer] {
-      #expect(throws: DistillationError.self) { try FrozenTeacher(model, wholeNumbersCalibratedOn: inputs) }
+      #expect(throws: DistillationError.self) { try FrozenTeacher(model, int8CalibratedOn: inputs) }
     }
   }
 }

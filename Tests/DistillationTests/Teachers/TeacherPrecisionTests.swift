@@ -54,7 +54,7 @@ import TorchNN
 
   /// Its answer hangs on digits that eight bits do not hold: a large feature that says nothing beside small ones that say
   /// all.
-  @Test func aModelThatIsBadInWholeNumbersStaysInFloat32() throws {
+  @Test func aModelThatIsBadInInt8StaysInFloat32() throws {
     let model = try withRandomStream(try RandomStream(seed: 5, name: "bad")) {
       try Sequential {
         try Linear(64, 64, bias: false)
@@ -89,6 +89,11 @@ import TorchNN
     #expect(kept == choice)
     #expect(throws: DistillationError.self) {
       try Choice(for: model, on: inputs.sliced(0, from: 0, to: 5), temperatures: [1])
+    }
+    for batchSize in [0, -1] {
+      #expect(throws: DistillationError.self) {
+        try Choice(for: model, on: inputs, temperatures: [1], batchSize: batchSize)
+      }
     }
   }
 }

@@ -74,23 +74,10 @@ import TorchOptim
     let live = FrozenTeacher(Flatten())
     let precomputed = try PrecomputedTeacher(
       computing: live, over: makeLoader(batchSize: 8, shuffle: false), views: 3)
-    let students = try [live, precomputed].map { (teacher: any Teacher) in
-      let student = try withRandomStream(try RandomStream(seed: 1, name: "init")) {
-        try Sequential {
-          Flatten()
-          try Linear(64, 64)
-        }
-      }
-      var options = Trainer.Options(steps: 24)
-      options.accumulation = accumulation
-      _ = try Trainer(
-        student: student, teacher: teacher, objective: Objective([.init(SoftTargets(temperature: 2))]),
-        optimizer: SGD(student.namedParameters, learningRate: 0.5), schedule: .constant,
-        loader: makeLoader(batchSize: 5, shuffle: true), options: options
-      ).run()
-      return try bytes(of: student)
+    let same = try teachTheSame([live, precomputed], steps: 24, accumulation: accumulation) {
+      try makeLoader(batchSize: 5, shuffle: true)
     }
-    #expect(students[0] == students[1])
+    #expect(same)
   }
 
   /// Outputs that were computed on other data, other augmentation or fewer views are refused before the training.

@@ -40,23 +40,17 @@ struct FrontierPlot {
       over: ends, start: Self.height - Self.bottom, end: Self.top, air: 0.1, within: isShare ? 0...1 : nil)
     return element("figure", ["class": "chart frontier-chart"]) {
       element("figcaption") { title }
-      element(
-        "svg",
-        [
-          "viewBox": "0 0 \(coordinate(Self.width)) \(coordinate(Self.height))", "role": "img",
-          "aria-labelledby": "\(id)-t \(id)-d",
-        ]
-      ) {
-        element("title", ["id": "\(id)-t"]) { title }
-        element("desc", ["id": "\(id)-d"]) {
-          points.map { "\($0.name): \(valueText($0.value)) at \(costText($0.cost))." }.joined(separator: " ")
-        }
+      drawing(id, title: title, description: description(points), width: Self.width, height: Self.height) {
         axes(horizontal, vertical)
         line(through: frontier(points), horizontal, vertical)
         for point in points { mark(point, horizontal, vertical) }
         for (point, place) in zip(points, labels(points, horizontal, vertical)) { label(point, at: place) }
       }
     }
+  }
+
+  private func description(_ points: [Point]) -> String {
+    points.map { "\($0.name): \(valueText($0.value)) at \(costText($0.cost))." }.joined(separator: " ")
   }
 
   private var drawable: [Point] {
@@ -77,17 +71,8 @@ struct FrontierPlot {
   }
 
   private func axes(_ horizontal: Scale, _ vertical: Scale) -> Markup {
-    let rows = vertical.ticks(5)
-    let decimals = Scale.decimals(isShare ? rows.map { $0 * 100 } : rows)
     return element("g", ["class": "axis"]) {
-      for value in rows {
-        let y = coordinate(vertical(value))
-        element("line", ["x1": coordinate(Self.left), "x2": coordinate(Self.width - Self.right), "y1": y, "y2": y])
-        element("text", ["x": coordinate(Self.left - 7), "y": y, "dy": "0.35em", "text-anchor": "end"]) {
-          isShare
-            ? Quantity.number(value * 100, decimals: decimals) + "%" : Quantity.number(value, decimals: decimals)
-        }
-      }
+      valueAxis(vertical, ticks: 5, from: Self.left, to: Self.width - Self.right, isShare: isShare)
       for cost in costTicks(horizontal) {
         let x = coordinate(horizontal(log10(cost)))
         element(

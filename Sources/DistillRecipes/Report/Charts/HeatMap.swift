@@ -36,10 +36,7 @@ struct HeatMap {
     let gutter = Double(longest) * 5.7 + 10
     let size = max(15, min(44, 290 / Double(count)))
     let side = gutter + size * Double(count)
-    let box = "0 0 \(coordinate(side + 1)) \(coordinate(side + 1))"
-    return element("svg", ["viewBox": box, "role": "img", "aria-labelledby": "\(id)-t \(id)-d"]) {
-      element("title", ["id": "\(id)-t"]) { title }
-      element("desc", ["id": "\(id)-d"]) { description }
+    return drawing(id, title: title, description: description, width: side + 1, height: side + 1) {
       element("g", ["class": "names"]) {
         for (index, name) in names.enumerated() {
           let middle = coordinate(gutter + (Double(index) + 0.5) * size)

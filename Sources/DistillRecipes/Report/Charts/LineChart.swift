@@ -40,15 +40,7 @@ struct LineChart {
       over: points.flatMap { [$0.low, $0.high] }, start: Self.height - Self.bottom, end: Self.top, within: limits)
     return element("figure", ["class": "chart"]) {
       element("figcaption") { title }
-      element(
-        "svg",
-        [
-          "viewBox": "0 0 \(coordinate(Self.width)) \(coordinate(Self.height))", "role": "img",
-          "aria-labelledby": "\(id)-t \(id)-d",
-        ]
-      ) {
-        element("title", ["id": "\(id)-t"]) { title }
-        element("desc", ["id": "\(id)-d"]) { description(lines) }
+      drawing(id, title: title, description: description(lines), width: Self.width, height: Self.height) {
         axes(horizontal, vertical)
         for line in lines { band(line, horizontal, vertical) }
         for line in lines { stroke(line, horizontal, vertical) }
@@ -82,18 +74,9 @@ struct LineChart {
   }
 
   private func axes(_ horizontal: Scale, _ vertical: Scale) -> Markup {
-    let rows = vertical.ticks(4)
-    let decimals = Scale.decimals(isShare ? rows.map { $0 * 100 } : rows)
     let columns = horizontal.ticks(5).filter { $0 == $0.rounded() }
     return element("g", ["class": "axis"]) {
-      for value in rows {
-        let y = coordinate(vertical(value))
-        element("line", ["x1": coordinate(Self.left), "x2": coordinate(Self.width - Self.right), "y1": y, "y2": y])
-        element("text", ["x": coordinate(Self.left - 7), "y": y, "dy": "0.35em", "text-anchor": "end"]) {
-          isShare
-            ? Quantity.number(value * 100, decimals: decimals) + "%" : Quantity.number(value, decimals: decimals)
-        }
-      }
+      valueAxis(vertical, ticks: 4, from: Self.left, to: Self.width - Self.right, isShare: isShare)
       for value in columns {
         element(
           "text",

@@ -25,20 +25,7 @@ struct ReliabilityDiagram {
         title
         element("span", ["class": "aside"]) { "ECE " + Quantity.percent(calibrationError) }
       }
-      element(
-        "svg",
-        [
-          "viewBox": "0 0 \(coordinate(width)) \(coordinate(height))", "role": "img",
-          "aria-labelledby": "\(id)-t \(id)-d",
-        ]
-      ) {
-        element("title", ["id": "\(id)-t"]) { "Reliability of \(title)" }
-        element("desc", ["id": "\(id)-d"]) {
-          bins.map {
-            "Confidence \(Quantity.percent($0.confidence, decimals: 0)): "
-              + "\(Quantity.percent($0.accuracy, decimals: 0)) right."
-          }.joined(separator: " ")
-        }
+      drawing(id, title: "Reliability of \(title)", description: description(bins), width: width, height: height) {
         grid(horizontal, vertical)
         for bin in bins { bar(bin, horizontal, vertical) }
         element(
@@ -50,6 +37,12 @@ struct ReliabilityDiagram {
         counts(bins, horizontal, from: Self.top + Self.size + 12)
       }
     }
+  }
+
+  private func description(_ bins: [Metrics.ReliabilityBin]) -> String {
+    bins.map {
+      "Confidence \(Quantity.percent($0.confidence, decimals: 0)): \(Quantity.percent($0.accuracy, decimals: 0)) right."
+    }.joined(separator: " ")
   }
 
   private func grid(_ horizontal: Scale, _ vertical: Scale) -> Markup {

@@ -38,36 +38,16 @@ struct ManifestSection {
   func markup() -> Markup? {
     guard !data.manifest.isEmpty else { return nil }
     return section("manifest", "Manifest", lead: "What the run was made of, and where.") {
-      element("table", ["class": "manifest"]) {
-        element("tbody") {
-          for entry in data.manifest {
-            element("tr") {
-              element("th", ["scope": "row"]) { entry.name }
-              element("td") { entry.value }
-            }
-          }
-        }
-      }
+      namedValues(data.manifest.map { ($0.name, $0.value) })
     }
   }
 }
 
 /// The words of the report, explained.
 struct WordsSection {
-  func markup() -> Markup {
-    section("words", "The words") {
-      element("dl", ["class": "words"]) {
-        for (word, meaning) in Self.words {
-          element("div") {
-            element("dt") { word }
-            element("dd") { meaning }
-          }
-        }
-      }
-    }
-  }
+  func markup() -> Markup { wordsSection(Self.words) }
 
-  private static let words = [
+  private static let words: [(word: String, meaning: String)] = [
     ("Alone", "The student trained on the labels only, with the same budget and the same seeds."),
     ("Distilled", "The same student, taught by the teacher's soft targets as well."),
     (

@@ -52,11 +52,9 @@ public struct TestPredictions: Codable, Sendable, Equatable {
 
   /// Σ over bins of the part of the examples in it times |accuracy − confidence|, as `Metrics` has it.
   public var expectedCalibrationError: Double {
-    let bins = Metrics.binCount
-    var gaps = [Double](repeating: 0, count: bins)
+    var gaps = [Double](repeating: 0, count: Metrics.binCount)
     for index in labelled {
-      let bin = min(bins - 1, max(0, Int((confidences[index] * Double(bins)).rounded(.up)) - 1))
-      gaps[bin] += (classes[index] == labels[index] ? 1 : 0) - confidences[index]
+      gaps[Metrics.bin(of: confidences[index])] += (classes[index] == labels[index] ? 1 : 0) - confidences[index]
     }
     return gaps.reduce(0) { $0 + abs($1) } / Double(max(1, labelled.count))
   }
