@@ -128,7 +128,7 @@ public struct ClassLesson: Encodable, Sendable {
 
   func model(_ name: String) -> Model? { models.first { $0.name == name } }
 
-  func softTarget(of model: String, at temperature: Double) -> SoftTarget? {
+  public func softTarget(of model: String, at temperature: Double) -> SoftTarget? {
     softTargets.first { $0.model == model && $0.temperature == temperature }
   }
 

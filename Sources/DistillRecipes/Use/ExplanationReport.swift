@@ -354,20 +354,9 @@ private struct AlikeSection {
 }
 
 private struct ExplanationWordsSection {
-  func markup() -> Markup {
-    section("words", "The words") {
-      element("dl", ["class": "words"]) {
-        for (word, meaning) in Self.words {
-          element("div") {
-            element("dt") { word }
-            element("dd") { meaning }
-          }
-        }
-      }
-    }
-  }
+  func markup() -> Markup { wordsSection(Self.words) }
 
-  private static let words = [
+  private static let words: [(word: String, meaning: String)] = [
     ("Soft target", "What a model says of an example at a temperature T: softmax(logits / T)."),
     ("Dark knowledge", "What the soft targets hold beyond the true class: which wrong answers are nearly right."),
     ("Temperature", "The higher, the flatter the soft targets. A student is taught at the temperature of its recipe."),

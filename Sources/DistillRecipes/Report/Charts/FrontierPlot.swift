@@ -10,17 +10,19 @@ struct FrontierPlot {
     var value: Double
     /// The standard deviation over the seeds.
     var deviation: Double?
+    /// Whether no other model beats it in both.
+    var isOnFrontier = false
   }
 
   var id: String
   var title: String
+  /// Cheapest first.
   var points: [Point]
   /// How a cost is written.
   var costText: (Double) -> String
   /// How a value is written.
   var valueText: (Double) -> String
   var isShare = true
-  var isBetterHigh = true
 
   private static let width = 460.0
   private static let height = 290.0
@@ -31,7 +33,6 @@ struct FrontierPlot {
 
   /// `nil` where there is nothing to draw.
   func markup() -> Markup? {
-    let points = drawable
     guard points.count > 1 else { return nil }
     let costs = points.map { log10($0.cost) }
     let horizontal = Scale(over: costs, start: Self.left, end: Self.width - Self.right, air: 0.12)
@@ -42,7 +43,7 @@ struct FrontierPlot {
       element("figcaption") { title }
       drawing(id, title: title, description: description(points), width: Self.width, height: Self.height) {
         axes(horizontal, vertical)
-        line(through: frontier(points), horizontal, vertical)
+        line(through: points.filter(\.isOnFrontier), horizontal, vertical)
         for point in points { mark(point, horizontal, vertical) }
         for (point, place) in zip(points, labels(points, horizontal, vertical)) { label(point, at: place) }
       }
@@ -53,25 +54,8 @@ struct FrontierPlot {
     points.map { "\($0.name): \(valueText($0.value)) at \(costText($0.cost))." }.joined(separator: " ")
   }
 
-  private var drawable: [Point] {
-    points.filter { $0.cost.isFinite && $0.cost > 0 && $0.value.isFinite }
-  }
-
-  /// Those that nobody beats: cheaper ones are all worse.
-  func frontier(_ points: [Point]) -> [Point] {
-    var best: Double?
-    var found: [Point] = []
-    func isBetter(_ value: Double, than other: Double) -> Bool { isBetterHigh ? value > other : value < other }
-    let sorted = points.sorted { $0.cost != $1.cost ? $0.cost < $1.cost : isBetter($0.value, than: $1.value) }
-    for point in sorted where best.map({ isBetter(point.value, than: $0) }) ?? true {
-      best = point.value
-      found.append(point)
-    }
-    return found
-  }
-
   private func axes(_ horizontal: Scale, _ vertical: Scale) -> Markup {
-    return element("g", ["class": "axis"]) {
+    element("g", ["class": "axis"]) {
       valueAxis(vertical, ticks: 5, from: Self.left, to: Self.width - Self.right, isShare: isShare)
       for cost in costTicks(horizontal) {
         let x = coordinate(horizontal(log10(cost)))
@@ -91,7 +75,7 @@ struct FrontierPlot {
       if ticks.count >= 2, ticks.count <= 6 { return ticks }
     }
     // Almost alike: their own costs.
-    return [drawable.map(\.cost).min(), drawable.map(\.cost).max()].compactMap(\.self).reduce(into: []) { ticks, cost in
+    return [points.first?.cost, points.last?.cost].compactMap(\.self).reduce(into: []) { ticks, cost in
       if ticks.last != cost { ticks.append(cost) }
     }
   }
