@@ -27,12 +27,12 @@ public enum ComparisonReport {
   private static let style = """
     .frontier{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:4 3}
     .spread{stroke:var(--tone);stroke-width:2}
-    .point-name{font-size:11px;fill:var(--tone)}
+    .point-name{font-size:11px;fill:var(--tone);paint-order:stroke;stroke:var(--page);stroke-width:3px}
     .frontier-chart{max-width:none}.lead+.charts{margin-top:1.8rem}
     .warning{margin-top:1.2rem;padding:.7rem 1rem;border-left:3px solid var(--alone);background:var(--wash)}
     .caveats{list-style:disc;padding-left:1.2rem;margin-top:1.2rem;color:var(--soft);max-width:46rem}
     .caveats li+li{margin-top:.4rem}
-    .pair+.pair{margin-top:3rem}
+    .pair+.pair{margin-top:3rem}.pair th[scope=row]{min-width:9rem}
     """
 }
 
@@ -44,8 +44,8 @@ extension ComparisonData {
     let distilled = arms.firstIndex { !$0.isAlone }
     if index == alone { return .alone }
     if index == distilled { return .distilled }
-    let others: [Tone] = [.third, .fourth, .fifth]
-    return others[arms.indices.filter { $0 < index && $0 != alone && $0 != distilled }.count % others.count]
+    let before = arms.indices.filter { $0 < index && $0 != alone && $0 != distilled }
+    return Tone.others[before.count % Tone.others.count]
   }
 }
 

@@ -2,6 +2,7 @@ import DistillData
 import Distillation
 import Foundation
 import Torch
+import TorchNN
 
 /// The dark knowledge of a run: what the teacher says of single examples beside the true class, at several temperatures,
 /// which classes it finds alike, and what the student learned of it, about one class in particular where that is asked.
@@ -174,11 +175,11 @@ public struct Explanation: Encodable, Sendable {
     for item in shown {
       let label = set.labels[item.place]
       let number = all[item.place]
-      if materials.test.isImage { pictures[number] = try Picture.of(materials.test, number) }
+      pictures[number] = materials.test.isImage ? try Picture.of(materials.test, number) : nil
       examples.append(
         Example(
           number: number, label: names.indices.contains(label) ? names[label] : nil, kind: item.kind,
-          distance: item.distance, picture: try Self.picture(materials.test, number),
+          distance: item.distance, picture: pictures[number].map(Self.grey) ?? [],
           opinions: try views.map { try Self.opinion($0.model, $0.logits, item.place, $0.temperature, names) }))
     }
     self.examples = examples
@@ -286,7 +287,9 @@ public struct Explanation: Encodable, Sendable {
       let label = names.firstIndex(of: className)
         ?? names.firstIndex(where: { $0.lowercased() == className.lowercased() })
     else {
-      throw RunError("\(materials.test.name) has no class '\(className)'. It has \(names.joined(separator: ", "))")
+      let near = closest(to: className, in: names, limit: 1).first.map { "; did you mean '\($0)'?" } ?? "."
+      let all = names.prefix(20).joined(separator: ", ") + (names.count > 20 ? ", …" : "")
+      throw RunError("\(materials.test.name) has no class '\(className)'\(near) Its classes are \(all)")
     }
     let found = (0..<materials.test.count).filter { materials.test.label(at: $0) == label }
     guard !found.isEmpty else { throw RunError("no test example belongs to the class '\(names[label])'") }
@@ -357,9 +360,8 @@ public struct Explanation: Encodable, Sendable {
     }
   }
 
-  private static func picture(_ dataset: any Dataset, _ number: Int) throws -> [[Int]] {
-    guard dataset.isImage, let picture = try Picture.of(dataset, number) else { return [] }
-    return (0..<picture.height).map { row in
+  private static func grey(_ picture: ReportData.Picture) -> [[Int]] {
+    (0..<picture.height).map { row in
       (0..<picture.width).map { column in
         let start = (row * picture.width + column) * picture.channels
         let values = (0..<picture.channels).map { Int(picture.pixels[start + $0]) }

@@ -38,6 +38,9 @@ public enum ExplanationReport {
   private static let style = """
     .cards.three{grid-template-columns:repeat(auto-fit,minmax(min(100%,18.5rem),1fr))}
     .alike th[scope=row]{white-space:nowrap}.alike td{color:var(--soft)}
+    .wide-card{grid-column:1/-1}
+    .opinions{display:grid;grid-template-columns:minmax(0,1fr);gap:1rem 2.4rem}.opinions .opinion{margin:0}
+    @media (min-width:48rem){.opinions{grid-template-columns:repeat(var(--columns),minmax(0,1fr))}}
     """
 }
 
@@ -51,6 +54,11 @@ extension Tone {
 /// The name of a model as a sentence has it.
 private func called(_ model: String) -> String { model == "alone" ? "the student alone" : "the \(model)" }
 
+/// Without a break in it.
+private func temperatureText(_ temperature: Double) -> String {
+  "T\(Quantity.space)=\(Quantity.space)\(Quantity.plain(temperature))"
+}
+
 private func percent(_ share: Double?) -> String { Quantity.percent(share, decimals: 1) }
 
 /// How much of all this the models know.
@@ -62,14 +70,16 @@ private struct ExplanationVerdictSection {
       element("div", ["class": "wrap"]) {
         element("p", ["class": "statement"]) { explanation.statement }
         element("p", ["class": "lead"]) {
-          "Looked at are \(counted(explanation.sampleCount, "test example")) of \(explanation.dataset)"
-            + (explanation.lesson.map { " and \(counted($0.count, "example")) of the class \($0.name)" } ?? "") + "."
+          "Looked at: \(counted(explanation.sampleCount, "example")) (\(explanation.dataset))"
+            + (explanation.lesson.map { ", and \(Quantity.integer($0.count)) of the class \($0.name)" } ?? "") + "."
         }
-        element("dl", ["class": "facts"]) {
-          for fact in facts {
-            element("div") {
-              element("dt") { fact.name }
-              element("dd") { fact.value }
+        if let lesson = explanation.lesson {
+          element("dl", ["class": "facts"]) {
+            for fact in facts(lesson) {
+              element("div") {
+                element("dt") { fact.name }
+                element("dd") { fact.value }
+              }
             }
           }
         }
@@ -77,19 +87,12 @@ private struct ExplanationVerdictSection {
     }
   }
 
-  private var facts: [(name: String, value: String)] {
+  private func facts(_ lesson: ClassLesson) -> [(name: String, value: String)] {
     var facts: [(name: String, value: String)] = []
-    guard let lesson = explanation.lesson else {
-      facts.append(("known by the teacher", Quantity.percent(explanation.teacherAccuracy)))
-      if let student = explanation.studentAccuracy {
-        facts.append(("known by the student", Quantity.percent(student)))
-      }
-      return facts
-    }
     for model in lesson.models { facts.append(("of the class known by \(called(model.name))", percent(model.recall))) }
     for model in lesson.models {
       guard let agreement = model.agreement else { continue }
-      facts.append(("of it \(called(model.name)) names as the teacher does", percent(agreement)))
+      facts.append(("of the class called by \(called(model.name)) what the teacher calls it", percent(agreement)))
     }
     return facts
   }
@@ -110,9 +113,10 @@ extension Explanation {
     let temperature = lesson.middleTemperature
     guard let student = lesson.model("student")?.divergence(at: temperature) else { return teacher }
     let distance = Quantity.number(student.ofClass, decimals: 3)
-    let words = "\(teacher) At T = \(Quantity.plain(temperature)) its student is \(distance) nats away from it"
+    let words =
+      "\(teacher) At \(temperatureText(temperature)) the soft targets of its student are \(distance) nats from its own"
     guard let alone = lesson.model("alone")?.divergence(at: temperature) else { return "\(words)." }
-    return "\(words), the student alone \(Quantity.number(alone.ofClass, decimals: 3))."
+    return "\(words), those of the student alone \(Quantity.number(alone.ofClass, decimals: 3))."
   }
 }
 
@@ -133,8 +137,9 @@ private struct SoftTargetsSection {
     section(
       "soft-targets", "What the class is to them",
       lead:
-        "The mean soft target of the \(counted(lesson.count, "test example")) of the class \(lesson.name). At T = 1 a "
-        + "model is nearly sure; a higher temperature brings out what else it finds in them."
+        "The mean soft target of the \(counted(lesson.count, "test example")) of the class \(lesson.name). At "
+        + "\(temperatureText(1)) most of it is the class itself; a higher temperature brings out what else a model finds "
+        + "in them."
     ) {
       element("div", ["class": "cards three"]) {
         for temperature in lesson.temperatures { card(temperature) }
@@ -145,7 +150,7 @@ private struct SoftTargetsSection {
   private func card(_ temperature: Double) -> Markup {
     let targets = lesson.softTargets.filter { $0.temperature == temperature }
     return ExampleCard(
-      title: "T = \(Quantity.plain(temperature))", subtitle: "mean probabilities", picture: nil, pictureText: "",
+      title: temperatureText(temperature), subtitle: "mean probabilities", picture: nil, pictureText: "",
       opinions: targets.map { target in
         let others = 1 - target.shares.prefix(Self.most).reduce(0) { $0 + $1.probability }
         let shown = target.shares.prefix(Self.most).map {
@@ -153,7 +158,7 @@ private struct SoftTargetsSection {
         }
         let rest = ExampleCard.Guess(name: "all others", probability: max(0, others), isTrue: false)
         return ExampleCard.Opinion(
-          model: target.model, tone: Tone(of: target.model), temperature: 1,
+          model: target.model, tone: Tone(of: target.model), temperature: nil,
           guesses: shown + (target.shares.count > Self.most ? [rest] : []), isJudged: false)
       }
     ).markup()
@@ -163,7 +168,7 @@ private struct SoftTargetsSection {
 /// A table whose first column names things and whose others have numbers.
 private func table(_ label: String, _ columns: [String], _ rows: [(tone: Tone?, cells: [String])]) -> Markup {
   scrolling(label) {
-    element("table") {
+    element("table", ["class": "comparison"]) {
       element("thead") {
         element("tr") {
           for (place, column) in columns.enumerated() {
@@ -197,11 +202,11 @@ private struct NeighboursSection {
 
   func markup() -> Markup? {
     guard let first = lesson.neighbours.first else { return nil }
-    let temperature = Quantity.plain(lesson.middleTemperature)
+    let temperature = temperatureText(lesson.middleTemperature)
     return section(
       "neighbours", "Nearest classes",
       lead:
-        "The mean probability at T = \(temperature) that each model gives to other classes for examples of the class "
+        "The mean probability at \(temperature) that each model gives to other classes for examples of the class "
         + "\(lesson.name), those first that the teacher finds most like it."
     ) {
       table(
@@ -241,7 +246,7 @@ private struct LearnedSection {
   }
 
   private var columns: [String] {
-    ["Model", "Known", "Agreement"] + lesson.temperatures.map { "KL at T = \(Quantity.plain($0))" }
+    ["Model", "Known", "Agreement"] + lesson.temperatures.map { "KL at \(temperatureText($0))" }
       + ["Taken for instead"]
   }
 
@@ -259,13 +264,15 @@ private struct ExampleGroup {
   var lead: String
   var examples: [Explanation.Example]
   var pictures: [Int: ReportData.Picture]
+  /// The opinions of a model are side by side: at so many temperatures each is asked.
+  var columns: Int
 
   static func all(_ explanation: Explanation) -> [ExampleGroup] {
-    let temperature = explanation.lesson.map { Quantity.plain($0.middleTemperature) } ?? ""
+    let temperature = explanation.lesson.map { temperatureText($0.middleTemperature) } ?? ""
     let groups: [(kind: Explanation.Example.Kind?, id: String, name: String, title: String, lead: String)] = [
       (
         .typical, "typical", "Typical", "Typical examples",
-        "The examples of the class whose soft targets at T = \(temperature) are nearest to the mean one."
+        "The examples of the class whose soft targets at \(temperature) are nearest to the mean one."
       ),
       (
         .odd, "odd", "Odd", "Odd examples",
@@ -281,7 +288,7 @@ private struct ExampleGroup {
       guard !examples.isEmpty else { return nil }
       return ExampleGroup(
         id: group.id, name: group.name, title: group.title, lead: group.lead, examples: examples,
-        pictures: explanation.pictures)
+        pictures: explanation.pictures, columns: explanation.lesson?.temperatures.count ?? 1)
     }
   }
 
@@ -296,6 +303,7 @@ private struct ExampleGroup {
   private func card(_ example: Explanation.Example) -> Markup {
     let name = example.label ?? "no label"
     let distance = example.distance.map { ", distance \(Quantity.number($0, decimals: 3))" } ?? ""
+    let lowest = example.opinions.map(\.temperature).min()
     return ExampleCard(
       title: name, subtitle: "test example \(Quantity.integer(example.number))\(distance)",
       picture: pictures[example.number], pictureText: "Test example \(example.number), \(name)",
@@ -305,8 +313,10 @@ private struct ExampleGroup {
           guesses: opinion.shares.map { share in
             ExampleCard.Guess(
               name: share.name, probability: share.probability, isTrue: share.name == example.label)
-          }, isJudged: example.label != nil)
-      }
+          },
+          // Right or wrong they are at all temperatures alike.
+          isJudged: example.label != nil && opinion.temperature == lowest)
+      }, columns: columns
     ).markup()
   }
 }
@@ -325,8 +335,8 @@ private struct AlikeSection {
     else { return nil }
     return section(
       "alike", "Which classes the teacher finds alike",
-      lead: "For the examples of each class the other classes with the highest mean probability, at T = "
-        + "\(Quantity.plain(shown.temperature))."
+      lead: "For the examples of each class the other classes with the highest mean probability, at "
+        + "\(temperatureText(shown.temperature))."
         + (shown.classes.count > Self.most ? " The first \(Self.most) of \(shown.classes.count) classes." : "")
     ) {
       scrolling("Classes that the teacher finds alike") {

@@ -47,6 +47,7 @@ struct ExplainCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    if let html { try NewFile.check(html, force: true) }
     let choice = Explanation.Choice(
       examples: try examples.map { try NumberList.integers($0, option: "--examples") } ?? [], className: className,
       count: count)

@@ -10,7 +10,8 @@ struct ExampleCard {
   struct Opinion {
     var model: String
     var tone: Tone
-    var temperature: Double
+    /// Nil where it need not be said.
+    var temperature: Double?
     /// The likeliest classes first.
     var guesses: [Guess]
     /// Whether it is said if the first guess is right.
@@ -23,9 +24,11 @@ struct ExampleCard {
   /// The picture in words.
   var pictureText: String
   var opinions: [Opinion]
+  /// How many opinions are side by side where there is room; a card with several is as wide as the page.
+  var columns = 1
 
   func markup() -> Markup {
-    element("article", ["class": "card"]) {
+    element("article", ["class": columns > 1 ? "card wide-card" : "card"]) {
       element("header") {
         if let picture, let file = InlinePicture.encoded(picture) {
           element(
@@ -40,7 +43,13 @@ struct ExampleCard {
           element("p") { subtitle }
         }
       }
-      for opinion in opinions { markup(of: opinion) }
+      if columns > 1 {
+        element("div", ["class": "opinions", "style": "--columns:\(columns)"]) {
+          for opinion in opinions { markup(of: opinion) }
+        }
+      } else {
+        for opinion in opinions { markup(of: opinion) }
+      }
     }
   }
 
@@ -49,8 +58,8 @@ struct ExampleCard {
       element("p", ["class": "who"]) {
         element("span", ["class": "swatch", "aria-hidden": "true"])
         opinion.model
-        if opinion.temperature != 1 {
-          element("span", ["class": "aside"]) { "T = \(Quantity.plain(opinion.temperature))" }
+        if let temperature = opinion.temperature {
+          element("span", ["class": "aside"]) { "T = \(Quantity.plain(temperature))" }
         }
         if opinion.isJudged, let first = opinion.guesses.first {
           element("span", ["class": first.isTrue ? "judgement right" : "judgement wrong"]) {

@@ -36,7 +36,8 @@ struct ExamplesSection {
       pictureText: "Test image \(example.id), \(name)",
       opinions: example.opinions.map { opinion in
         ExampleCard.Opinion(
-          model: opinion.model, tone: tone(opinion.model), temperature: opinion.temperature,
+          model: opinion.model, tone: tone(opinion.model),
+          temperature: opinion.temperature == 1 ? nil : opinion.temperature,
           guesses: opinion.top.map { guess in
             ExampleCard.Guess(
               name: data.className(guess.classIndex), probability: guess.probability,
