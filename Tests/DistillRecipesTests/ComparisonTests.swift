@@ -228,6 +228,36 @@ struct ComparisonTests {
     #expect(CostSection(data: data).markup() == nil, "one model is no figure")
   }
 
+  @Test("Names of models that lie close together are beside each other, and inside the figure")
+  func frontierNames() throws {
+    let crowd = (0..<6).map { index in
+      FrontierPlot.Point(
+        name: "student \(index)", tone: .third, cost: 1_000 + Double(index), value: 0.9 + 0.001 * Double(index),
+        deviation: 0.002, isOnFrontier: true)
+    }
+    let teacher = FrontierPlot.Point(name: "teacher", tone: .teacher, cost: 1e6, value: 0.95, isOnFrontier: true)
+    let plot = FrontierPlot(
+      id: "x", title: "x", points: crowd + [teacher], costText: { Quantity.plain($0) },
+      valueText: { Quantity.percent($0) })
+    let source = try #require(plot.markup()).source
+    let pattern = /class="point-name [^"]*" x="([-\d.]+)" y="([-\d.]+)" dy="0.35em" text-anchor="(\w+)">([^<]*)</
+    let boxes = try source.matches(of: pattern).map { match -> (left: Double, right: Double, y: Double) in
+      let (x, y) = (try #require(Double(match.1)), try #require(Double(match.2)))
+      // Letters of this size are about six wide.
+      let width = 6 * Double(match.4.count)
+      let left = match.3 == "start" ? x : match.3 == "end" ? x - width : x - width / 2
+      return (left, left + width, y)
+    }
+    #expect(boxes.count == 7)
+    for (index, box) in boxes.enumerated() {
+      #expect(box.left >= 0 && box.right <= 460 && box.y >= 0 && box.y <= 290)
+      for other in boxes.dropFirst(index + 1) {
+        let isApart = box.right <= other.left || other.right <= box.left || abs(box.y - other.y) >= 11
+        #expect(isApart, "\(box) \(other)")
+      }
+    }
+  }
+
   @Test("The page is well-formed, complete, and everything on it has a name")
   func page() throws {
     for seeds in [1, 3, 8] {

@@ -1,8 +1,9 @@
 /// A message in the wire format of Protocol Buffers, written field by field, and read again.
 ///
-/// TensorBoard's files need eight small messages with three kinds of fields. That is less code than what a generator
-/// would write for them, and spares everybody who builds the package a runtime that takes minutes to compile. A test
-/// lets TensorBoard's own classes read what is written here.
+/// TensorBoard's files need eight small messages with three kinds of fields. What swift-protobuf's generator writes for
+/// them is many times as long as this file, and everybody who builds the package would compile its runtime for them
+/// alone. Whatever needs the messages of a whole schema should take that library, and this may go then. A test lets
+/// TensorBoard's own classes read what is written here.
 struct ProtobufMessage {
   /// What is on the wire behind a field's number.
   enum Value: Equatable {

@@ -148,7 +148,7 @@ struct FrontierPlot {
       var places: [Label] = [("start", 10.0, 0.0), ("end", -10, 0), ("middle", 0, -15), ("middle", 0, 15)].map {
         Label(x: x + $1, y: y + $2, anchor: $0, width: width)
       }
-      for shift in [13.0, 26, 39] {
+      for shift in stride(from: 13, through: 78, by: 6.5) {
         for (anchor, aside) in [("start", 9.0), ("end", -9)] {
           places.append(Label(x: x + aside, y: y - shift, anchor: anchor, width: width))
           places.append(Label(x: x + aside, y: y + shift, anchor: anchor, width: width))
