@@ -25,6 +25,10 @@ __attribute__((target("avx512f"))) static size_t look_up_sixteens(
 }
 #endif
 
+void ct_fetch(const void *bytes, size_t count) {
+  for (size_t i = 0; i < count; i += 64) __builtin_prefetch((const char *)bytes + i);
+}
+
 void ct_look_up(const uint8_t *bytes, size_t count, const float *table, float *out) {
   size_t index = 0;
 #if defined(__x86_64__)

@@ -59,50 +59,70 @@ struct BatchMaker: Sendable {
   }
 
   /// The batch of these examples, in this order.
-  func make(_ ids: [Int], view: Int) throws -> HostBatch {
+  ///
+  /// - Parameter isShared: whether libtorch's threads make it together, or this one alone
+  func make(_ ids: [Int], view: Int, isShared: Bool = false) throws -> HostBatch {
     for id in ids where id < 0 || id >= dataset.count {
       throw DataError("\(dataset.name) has \(dataset.count) examples, and so no number \(id)")
     }
     let size = dataset.elementCount
     let byteCount = ids.count * size * MemoryLayout<Float>.stride
-    let inputs = HostBuffer(byteCount: byteCount)
-    let output = inputs.bytes.bindMemory(to: Float.self)
-    let teacherInputs = teacherView == .same ? nil : HostBuffer(byteCount: byteCount)
-    let teacherOutput = teacherInputs?.bytes.bindMemory(to: Float.self).baseAddress
     var batch = HostBatch(
-      ids: ids, inputs: inputs, shape: [ids.count] + dataset.exampleShape, channelsLast: channelsLast,
-      labels: ids.map(label), view: view)
-    batch.teacherInputs = teacherInputs
+      ids: ids, inputs: HostBuffer(byteCount: byteCount), shape: [ids.count] + dataset.exampleShape,
+      channelsLast: channelsLast, labels: ids.map(label), view: view)
+    if teacherView != .same { batch.teacherInputs = HostBuffer(byteCount: byteCount) }
     if teacherViewIsFixed { batch.teacherView = 0 }
     if dataset.predictsTokens { batch.tokenLabels = try tokenLabels(ids) }
-    guard let start = output.baseAddress else { return batch }
-    let scratch = Scratch(elements: size)
-    defer { withExtendedLifetime((inputs, teacherInputs, scratch)) {} }
-    if mixing.isEmpty {
-      for (row, id) in ids.enumerated() {
-        try write(id, view, to: start + row * size, teacher: teacherOutput.map { $0 + row * size }, scratch)
-      }
-      return batch
+    let mixtures = mixing.isEmpty ? [] : ids.map { mixture(of: $0, view) }
+    if !mixtures.isEmpty {
+      batch.secondLabels = mixtures.map { label($0.partner) }
+      batch.secondWeights = mixtures.map(\.weight)
     }
-    var secondLabels: [Int] = []
-    var secondWeights: [Float] = []
-    for (row, id) in ids.enumerated() {
-      var random = RandomSource(seed: seed, "mixing", UInt64(id), UInt64(view))
-      let mixture = Mixture.drawn(from: mixing, partners: partners, shape: dataset.exampleShape, &random)
-      let teacherRow = teacherOutput.map { $0 + row * size }
-      try write(id, view, to: start + row * size, teacher: teacherRow, scratch)
-      let teacherSecond = teacherRow.map { _ in scratch.second + size }
-      try write(mixture.partner, view, to: scratch.second, teacher: teacherSecond, scratch)
-      mixture.mix(start + row * size, scratch.second, shape: dataset.exampleShape, channelsLast: channelsLast)
-      if let teacherRow {
-        mixture.mix(teacherRow, scratch.second + size, shape: dataset.exampleShape, channelsLast: channelsLast)
-      }
-      secondLabels.append(label(mixture.partner))
-      secondWeights.append(mixture.weight)
+    let (inputs, teacherInputs) = (batch.inputs, batch.teacherInputs)
+    let make: @Sendable (Range<Int>) throws -> Void = { rows in
+      try write(rows, of: ids, mixtures, view, to: inputs, teacher: teacherInputs)
     }
-    batch.secondLabels = secondLabels
-    batch.secondWeights = secondWeights
+    if isShared {
+      try TorchRuntime.share(ids.count, grain: Self.worthSharing / max(1, size), make)
+    } else {
+      try make(0..<ids.count)
+    }
     return batch
+  }
+
+  /// Numbers that a thread should have to write at least: to begin and to end together takes as long as a few thousand.
+  private static let worthSharing = 1 << 14
+
+  private func mixture(of id: Int, _ view: Int) -> Mixture {
+    var random = RandomSource(seed: seed, "mixing", UInt64(id), UInt64(view))
+    return Mixture.drawn(from: mixing, partners: partners, shape: dataset.exampleShape, &random)
+  }
+
+  /// Writes some rows of a batch.
+  private func write(
+    _ rows: Range<Int>, of ids: [Int], _ mixtures: [Mixture], _ view: Int, to inputs: HostBuffer, teacher: HostBuffer?
+  ) throws {
+    let size = dataset.elementCount
+    let scratch = Scratch(elements: size)
+    defer { withExtendedLifetime((inputs, teacher, scratch)) {} }
+    guard let start = inputs.bytes.bindMemory(to: Float.self).baseAddress else { return }
+    let teacherStart = teacher?.bytes.bindMemory(to: Float.self).baseAddress
+    for row in rows {
+      if let bytes, row + 1 < rows.upperBound {
+        fetch(UnsafeRawBufferPointer(start: bytes.start(of: ids[row + 1]), count: size))
+      }
+      let output = start + row * size
+      let teacherOutput = teacherStart.map { $0 + row * size }
+      try write(ids[row], view, to: output, teacher: teacherOutput, scratch)
+      guard !mixtures.isEmpty else { continue }
+      let mixture = mixtures[row]
+      let teacherSecond = teacherOutput.map { _ in scratch.second + size }
+      try write(mixture.partner, view, to: scratch.second, teacher: teacherSecond, scratch)
+      mixture.mix(output, scratch.second, shape: dataset.exampleShape, channelsLast: channelsLast)
+      if let teacherOutput {
+        mixture.mix(teacherOutput, scratch.second + size, shape: dataset.exampleShape, channelsLast: channelsLast)
+      }
+    }
   }
 
   private func tokenLabels(_ ids: [Int]) throws -> TokenLabels {

@@ -19,9 +19,10 @@ public final class DataLoader: Sendable {
     /// each view once. nil: every epoch shows a new one.
     public var views: Int?
     public var normalization: Normalization?
-    /// How many batches are made ahead on other threads; 0 makes each when it is asked for.
-    public var prefetch: Int
-    /// How many threads make batches. The batches are the same whatever it is.
+    /// How many batches are made ahead on threads of their own; 0 makes each when it is asked for, on the threads that
+    /// compute. nil: eight, if timing in the first epoch finds that to be faster. The batches are the same whatever it is.
+    public var prefetch: Int?
+    /// How many threads make batches ahead. The batches are the same whatever it is.
     public var workers: Int
     /// The examples whose label is withheld (−1 in a batch).
     public var hiddenLabels: Set<Int>
@@ -33,7 +34,7 @@ public final class DataLoader: Sendable {
 
     public init(
       batchSize: Int, shuffle: Bool = false, seed: UInt64 = 0, augmentation: Augmentation = [], views: Int? = nil,
-      normalization: Normalization? = nil, prefetch: Int = 8, workers: Int = 1, hiddenLabels: Set<Int> = [],
+      normalization: Normalization? = nil, prefetch: Int? = nil, workers: Int = 1, hiddenLabels: Set<Int> = [],
       device: Device = .cpu, channelsLast: Bool = false
     ) {
       self.batchSize = batchSize
@@ -55,12 +56,14 @@ public final class DataLoader: Sendable {
   public let examples: [Int]
   public let options: Options
   private let maker: BatchMaker
+  /// Finds out whether batches are made ahead; nil where the options say it.
+  private let trial: MakingTrial?
 
   /// - Parameter examples: the numbers of the examples that an epoch shows
   /// - Throws: `DataError` when an option makes no sense, or not with this data.
   public init(dataset: any Dataset, examples: [Int], options: Options) throws {
     guard options.batchSize >= 1 else { throw DataError("a batch of \(options.batchSize) examples is not possible") }
-    guard options.prefetch >= 0 else { throw DataError("\(options.prefetch) batches cannot be made ahead") }
+    if let prefetch = options.prefetch, prefetch < 0 { throw DataError("\(prefetch) batches cannot be made ahead") }
     guard options.workers >= 1 else { throw DataError("a loader needs at least one worker, not \(options.workers)") }
     if let views = options.views, views < 1 { throw DataError("\(views) views of each example are not possible") }
     guard !examples.isEmpty else { throw DataError("no examples of \(dataset.name) were chosen") }
@@ -71,6 +74,7 @@ public final class DataLoader: Sendable {
     self.examples = examples
     self.options = options
     maker = try BatchMaker(dataset: dataset, examples: examples, options: options)
+    trial = options.prefetch == nil ? MakingTrial() : nil
   }
 
   /// Of all examples of a data set.
@@ -93,20 +97,21 @@ public final class DataLoader: Sendable {
     return order
   }
 
-  /// The batches of an epoch in order, from number `batch` on. Making them begins at once.
+  /// The batches of an epoch in order, from number `batch` on. Threads of their own, where there are any,
+  /// begin to make them at once.
   public func batches(epoch: Int, from batch: Int = 0) -> Batches {
     batches(of: order(epoch: epoch), view: view(epoch: epoch), from: batch)
   }
 
-  /// Given examples in one of their views, batch after batch, in the order given. Making them begins at once.
+  /// Given examples in one of their views, batch after batch, in the order given.
   public func batches(of ids: [Int], view: Int, from batch: Int = 0) -> Batches {
     let maker = maker
     let size = options.batchSize
     let count = (ids.count + size - 1) / size
     let producer = BatchProducer(
-      from: min(max(0, batch), count), to: count, ahead: options.prefetch, workers: options.workers
-    ) { number in
-      try maker.make(Array(ids[number * size..<min(ids.count, (number + 1) * size)]), view: view)
+      from: min(max(0, batch), count), to: count, ahead: options.prefetch ?? 8, workers: options.workers, trial: trial
+    ) { number, isShared in
+      try maker.make(Array(ids[number * size..<min(ids.count, (number + 1) * size)]), view: view, isShared: isShared)
     }
     return Batches(producer, device: options.device)
   }

@@ -68,6 +68,9 @@ package func lookUp(
   ct_look_up(bytes, count, table, output)
 }
 
+/// Asks the processor to bring bytes near that are soon to be read. Needs no libtorch.
+package func fetch(_ bytes: UnsafeRawBufferPointer) { ct_fetch(bytes.baseAddress, bytes.count) }
+
 extension Tensor {
   /// A tensor over part of a buffer, without a copy. The buffer lives as long as the tensor needs it.
   ///

@@ -127,7 +127,7 @@ private final class WatchedDataset: Dataset {
   }
 
   @Test func isTheSameWhateverTheThreads() throws {
-    func all(prefetch: Int, workers: Int) throws -> [Content] {
+    func all(prefetch: Int?, workers: Int) throws -> [Content] {
       let options = DataLoader.Options(
         batchSize: 8, shuffle: true, seed: 2,
         augmentation: [.horizontalFlip(), .paddedCrop(padding: 1), .cutout(size: 1), .cutmix(alpha: 1)],
@@ -136,9 +136,36 @@ private final class WatchedDataset: Dataset {
     }
     let plain = try all(prefetch: 0, workers: 1)
     #expect(plain.count == 25)
-    for (prefetch, workers) in [(1, 1), (8, 1), (8, 3), (2, 5), (100, 4)] {
+    for (prefetch, workers) in [(1, 1), (8, 1), (8, 3), (2, 5), (100, 4), (nil, 2)] {
       #expect(try all(prefetch: prefetch, workers: workers) == plain)
     }
+  }
+
+  /// Large enough that libtorch's threads share a batch that is made when it is wanted.
+  @Test("A batch is the same whoever makes it", arguments: [TeacherView.same, .plain, .other])
+  func isTheSameWhoeverMakesIt(teacherView: TeacherView) throws {
+    let size = 3 * 32 * 32
+    let data = try ArrayDataset(
+      name: "noise", pixels: (0..<60 * size).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) },
+      exampleShape: [3, 32, 32], labels: (0..<60).map { $0 % 7 })
+    func all(prefetch: Int?) throws -> [[[UInt8]]] {
+      var options = DataLoader.Options(
+        batchSize: 16, shuffle: true, seed: 2,
+        augmentation: [.horizontalFlip(), .paddedCrop(padding: 4), .mixup(alpha: 1)],
+        normalization: .init(mean: [0.4, 0.5, 0.6], standardDeviation: [0.2, 0.3, 0.25]), prefetch: prefetch,
+        channelsLast: true)
+      options.teacherView = teacherView
+      let batches = try DataLoader(dataset: data, options: options).batches(epoch: 1)
+      var found: [[[UInt8]]] = []
+      while let batch = try batches.nextHostBatch() {
+        found.append([Array(batch.inputs.bytes), Array(batch.teacherInputs?.bytes ?? .init(start: nil, count: 0))])
+      }
+      return found
+    }
+    let ahead = try all(prefetch: 2)
+    #expect(ahead.count == 4)
+    #expect(try all(prefetch: 0) == ahead)
+    #expect(try all(prefetch: nil) == ahead)
   }
 
   @Test func repeatsViews() throws {

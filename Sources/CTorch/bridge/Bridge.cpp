@@ -14,6 +14,7 @@
 
 #include "Bridge.h"
 #include "FrozenGraph.h"
+#include "Parallel.h"
 
 namespace bridge {
 namespace {
@@ -193,6 +194,12 @@ int32_t thread_count() { return at::get_num_threads(); }
 
 void set_thread_count(int32_t count) { at::set_num_threads(count); }
 
+int share(int64_t count, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context, char** error) {
+  return guarded(error, [&] {
+    parallel_for(0, count, grain, [&](int64_t first, int64_t last) { body(first, last, context); });
+  });
+}
+
 const ct_functions table = {
     CT_VERSION,
     operator_find,
@@ -223,6 +230,7 @@ const ct_functions table = {
     thread_count,
     set_thread_count,
     std::free,
+    share,
 };
 
 }  // namespace

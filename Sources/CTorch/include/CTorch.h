@@ -120,6 +120,11 @@ typedef struct {
   void (*set_thread_count)(int32_t count);
 
   void (*free)(void *memory);
+
+  /// Calls `body(first, last, context)` for parts of 0 ..< count, of at least `grain` each, on libtorch's threads; returns
+  /// when all are done.
+  int (*share)(
+    int64_t count, int64_t grain, void (*body)(int64_t first, int64_t last, void *context), void *context, char **error);
 } ct_functions;
 
 #define CT_VERSION 2
@@ -137,6 +142,9 @@ void ct_keep_freed_memory(void);
 
 /// out[i] = table[bytes[i]], with a table of 256 numbers. Needs no libtorch.
 void ct_look_up(const uint8_t *bytes, size_t count, const float *table, float *out);
+
+/// Asks the processor to bring bytes near that are soon to be read.
+void ct_fetch(const void *bytes, size_t count);
 
 /// The name under which the bridge exports its table of functions.
 #define CT_ENTRY "ct_bridge_functions"
