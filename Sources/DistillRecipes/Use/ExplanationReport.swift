@@ -288,7 +288,7 @@ private struct ExampleGroup {
       guard !examples.isEmpty else { return nil }
       return ExampleGroup(
         id: group.id, name: group.name, title: group.title, lead: group.lead, examples: examples,
-        pictures: explanation.pictures, columns: explanation.lesson?.temperatures.count ?? 1)
+        pictures: explanation.pictures, columns: min(4, explanation.lesson?.temperatures.count ?? 1))
     }
   }
 
