@@ -5,7 +5,7 @@ import Testing
 @Suite struct ReadmeTests {
   /// The commands of the documents' blocks marked `sh run`, one after the other in a folder of their own, where the first
   /// recipe is `recipe.yaml`. Trainings are cut short, everything else is as it stands there.
-  @Test(arguments: ["README.md", "Guides/Files.md", "Guides/Compare.md", "Guides/Tune.md"])
+  @Test(arguments: ["README.md", "Guides/Files.md", "Guides/Compare.md", "Guides/Tune.md", "Guides/Seeing.md"])
   func commandsWork(_ document: String) throws {
     let blocks = CodeBlock.all(in: try Package.text(document)).filter { $0.kind == "sh run" }
     try #require(!blocks.isEmpty)

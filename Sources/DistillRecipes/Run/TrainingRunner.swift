@@ -75,6 +75,7 @@ struct TrainingRunner {
     let start = ContinuousClock.now
     let checkpoint = TrainingCheckpoint(path: place.checkpoint, identity: job.identity)
     let log = EventLog(path: place.events)
+    var board = TensorBoardLog(job, student: try specification(of: job).architecture, in: place)
     let training = try prepare(job, checkpoint: checkpoint) { try makeTeacher(job) }
     let student = training.student
     var firstStep: Int?
@@ -88,12 +89,14 @@ struct TrainingRunner {
           firstStep = step
           stepping = .now
           try log.cut(after: step)
+          try board.begin(after: step, rounds: log.rounds())
           // An earlier process came as far.
           if let pause, step < job.budget.steps, log.rounds().contains(where: { $0.epoch >= pause }) {
             throw TrainingPaused()
           }
         case .round(let round):
           try log.append(round)
+          try board.append(round)
           isAtPause = pause.map { round.epoch >= $0 } ?? false
         default: break
         }
@@ -116,6 +119,7 @@ struct TrainingRunner {
     let perStep = steps > 0 ? (ContinuousClock.now - stepping) / .seconds(1) / Double(steps) : nil
     let correctedBias = try correctBias(of: student, job)
     let metrics = try job.isTested ? test(student, of: job, in: place) : nil
+    try board.finish(metrics?.scores(ofTokens: materials.test.predictsTokens), at: outcome.steps)
     let description = ModelFolder.Description(
       model: try specification(of: job), labels: materials.train.classNames, normalization: materials.normalization)
     try ModelFolder(place.model).save(
