@@ -175,6 +175,26 @@ struct ComparisonTests {
     _ = try Page(ComparisonReport.html(Self.sample(seeds: 2, arms: 3)))
   }
 
+  @Test("A run, and a comparison of it, whose seeds all differ by the same")
+  func equalSeeds() throws {
+    try RunRecipe.withFolder { folder in
+      let text = RunRecipe.text().replacing("seeds: [1]", with: "seeds: [1, 2]")
+        .replacing("terms: [{soft_targets: {temperature: 2}}]", with: "terms: [{hard_labels: {}}]")
+      // On labels only, the distilled student is the one alone.
+      let data = try RunRecipe.run(try Configuration.parse(text: text), in: "\(folder)/run").data
+      let arm = try #require(data.settings[0].primary)
+      #expect(arm.gain == nil && arm.evidence?.p == 1 && arm.evidence?.low == 0)
+      #expect(data.settings[0].conclusion.hasPrefix("No clear difference: 0.00 points with each of 2 seeds; all seeds"))
+      var request = ComparisonRequest(["\(folder)/run"])
+      request.output = "\(folder)/comparison"
+      let pair = try #require(try Comparison(request).run().pairs.first)
+      let difference = try #require(pair.difference(.accuracy))
+      #expect(difference.p == nil && difference.low == nil && pair.evidence?.p == 1 && pair.correctedP == 1)
+      #expect(pair.sentence == "distilled and alone scored the same with each of 2 seeds.")
+      #expect(pair.smallestDifference == nil)
+    }
+  }
+
   @Test("Arms are called by what tells them apart, and a baseline also by its file")
   func armNames() throws {
     func label(_ parts: [String], _ aliases: [String] = []) -> ArmLabel {

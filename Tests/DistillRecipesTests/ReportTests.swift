@@ -266,7 +266,7 @@ struct ReportTests {
   }
 
   @Test("A gain that is the same with all seeds has no interval, and is told by the examples or not at all")
-  func equalGains() throws {
+  func equalGains() {
     var setting = ReportSample.data.settings[0]
     for index in setting.arms[1].seeds.indices {
       setting.arms[1].seeds[index].scores.accuracy = setting.arms[0].seeds[index].scores.accuracy + 0.1
@@ -278,10 +278,10 @@ struct ReportTests {
     )
     let right = [Bool](repeating: true, count: 20)
     let wrong = [Bool](repeating: false, count: 20)
-    setting.arms[1].evidence = try #require(ExampleEvidence([right, right, right], [wrong, wrong, wrong]))
+    setting.arms[1].evidence = ExampleEvidence([right, right, right], [wrong, wrong, wrong])
     #expect(Verdict(setting).kind == .helped)
     #expect(Verdict(setting).sentence.contains("by the test examples p below 0.001 (McNemar)"))
-    setting.arms[1].evidence = try #require(ExampleEvidence([right], [right]))
+    setting.arms[1].evidence = ExampleEvidence([right], [right])
     #expect(Verdict(setting).kind == .unclear)
   }
 
