@@ -402,7 +402,7 @@ struct LabelCommandTests {
       #expect(taught.code == 0, "\(taught.everything)")
       // Other contents under the same name.
       try write(
-        String(decoding: try read("\(folder)/logits.csv"), as: UTF8.self).replacing("0,0.82,", with: "0,0.80,"),
+        String(decoding: try read("\(folder)/logits.csv"), as: UTF8.self).replacing("0,0.82,", with: "0,0.821,"),
         to: "\(folder)/logits.csv")
       let changed = try Command.run(["label", "none.yaml", "--import", "logits.csv", "--probabilities"], in: folder)
       #expect(changed.code == 2 && changed.errors.contains("had other contents"), "\(changed.everything)")
