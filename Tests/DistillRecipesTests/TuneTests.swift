@@ -80,6 +80,30 @@ struct TuneTests {
     }
   }
 
+  @Test("A search begins with the recipe's own values, where they lie in its space; a grid has its own order")
+  func ownValues() throws {
+    try RunRecipe.withFolder { folder in
+      func own(_ space: [String], _ change: (inout TuneRequest) -> Void = { _ in }) throws -> Assignment? {
+        try StudyDefinition.of(makeRequest(folder, space: space, change)).definition.ownValues
+      }
+      let key = "terms.0.soft_targets.temperature"
+      let rate = "training.optimizer.learning_rate"
+      let changes = ["\(key)=4", "\(rate)=0.02"]
+      #expect(try own(["\(key)=1..8"]) { $0.overrides = changes } == [key: "4"])
+      #expect(
+        try own(["\(key)=1.5..8:log", "\(rate)=1e-3,2e-2"]) { $0.overrides = changes } == [key: "4", rate: "2e-2"])
+      #expect(try own(["\(key)=5..8", "\(rate)=1e-3,2e-2"]) { $0.overrides = changes } == nil)
+      #expect(try own(["\(key)=1..8", "\(rate)=1e-3,3e-2"]) { $0.overrides = changes } == nil)
+      // What the recipe does not write has a value too.
+      #expect(try own(["training.optimizer.weight_decay=5e-4,0.01"]) == ["training.optimizer.weight_decay": "5e-4"])
+      let grid = try own(["\(key)=1..8"]) {
+        $0.overrides = changes
+        $0.sampler = .grid
+      }
+      #expect(grid == nil)
+    }
+  }
+
   @Test("What no trial could be done with is refused before anything is done")
   func refusals() throws {
     try RunRecipe.withFolder { folder in
@@ -265,7 +289,7 @@ struct TuneTests {
 
   @Test(
     "The page opens in a browser without a console error, wide and narrow, light and dark",
-    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(3)))
+    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(30)))
   func browser() throws {
     let browser = try #require(Browser.found)
     for options in [["--window-size=1280,900"], ["--window-size=500,800", "--blink-settings=preferredColorScheme=0"]] {

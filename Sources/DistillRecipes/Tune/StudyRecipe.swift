@@ -18,7 +18,7 @@ extension StudyDefinition {
       throw RunError("a search chooses by the validation split, and data.validation is 0: hold some examples out")
     }
     let sampler = try chosenSampler(request)
-    let definition = StudyDefinition(
+    var definition = StudyDefinition(
       name: recipe.name, recipe: recipe.writtenWithAbsoluteFiles.yaml, space: space, sampler: sampler,
       goal: request.goal, halving: try chosenHalving(request, recipe, space),
       trainingSeeds: request.seeds ?? Array(recipe.seeds.prefix(1)), seed: request.seed)
@@ -32,6 +32,7 @@ extension StudyDefinition {
       )
     }
     try definition.checkValues()
+    if case .grid = sampler {} else { definition.ownValues = try definition.valuesOfRecipe() }
     return (definition, recipe)
   }
 
@@ -85,6 +86,26 @@ extension StudyDefinition {
       }
     }
     guard problems.isEmpty else { throw RecipeError(problems) }
+  }
+
+  /// The value of each key in the recipe as it is; nil where one of them is not in the space.
+  private func valuesOfRecipe() throws -> Assignment? {
+    let own = try configuration(with: [:])
+    var values: Assignment = [:]
+    for parameter in space.parameters {
+      let found: String?
+      if case .choices(let texts) = parameter.domain {
+        // The one that changes nothing, however it is spelled.
+        found = try texts.first { try configuration(with: [parameter.key: $0]) == own }
+      } else if case .scalar(let text, _)? = own.node.node(at: parameter.key)?.content, parameter.domain.holds(text) {
+        found = text
+      } else {
+        found = nil
+      }
+      guard let found else { return nil }
+      values[parameter.key] = found
+    }
+    return values
   }
 
   /// The recipe of a trial: without the student alone, with the seeds of the search.

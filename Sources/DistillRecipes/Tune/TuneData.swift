@@ -145,6 +145,10 @@ public struct TuneData: Codable, Sendable {
       )
     }
     guard let winner, let score = winner.score else { return notes }
+    if let own = trials.first(where: { $0.origin == .recipe }), own.state == .done, own.number != winner.number {
+      let what = goal == .accuracy ? "are right on" : "have a loss of"
+      notes.append("The recipe's own values, trial \(own.number), \(what) \(text(own.score)).")
+    }
     notes.append(
       "The score is the one that the trial was chosen by, so it is too good: the more trials, the more so. The test split was "
         + "not looked at. Whether the recipe is better than another one, distill compare can say.")
