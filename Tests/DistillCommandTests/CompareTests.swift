@@ -325,6 +325,17 @@ struct CompareTests {
       #expect(allowed.output.contains("The budgets differ"))
       let page = String(decoding: try read("\(folder)/allowed/report.html"), as: UTF8.self)
       #expect(page.contains("The budgets differ"))
+      // What is there and is neither a comparison nor a page stays as it is.
+      try write("mine", to: "\(folder)/own/metrics.json")
+      for (arguments, word) in [
+        (["-o", "own"], "holds no comparison"), (["-o", "refused", "--html", "recipe.yaml"], "is no HTML page"),
+        (["-o", "refused", "--html", "own"], "such as own/report.html"),
+      ] {
+        let before = try contents(of: folder)
+        let refused = try Command.run(["compare", "recipe.yaml"] + arguments, in: folder)
+        #expect(refused.code == 2 && refused.errors.contains(word), "\(refused.everything)")
+        #expect(try contents(of: folder) == before)
+      }
       let alone = try Command.run(["compare", "recipe.yaml", "compare=false", "seeds=[1]", "-o", "single"], in: folder)
       #expect(alone.code == 2 && alone.errors.contains("nothing to hold it against"), "\(alone.everything)")
     }

@@ -168,6 +168,24 @@ struct TuneTests {
     }
   }
 
+  @Test("The student alone keeps its training where another one was found for the distilled student")
+  func bestRecipeOfTraining() throws {
+    try RunRecipe.withFolder { folder in
+      let rate = "training.optimizer.learning_rate"
+      let request = try makeRequest(folder, space: ["\(rate)=1e-4..1e-1:log", "training.batch_size=32,128"])
+      let definition = try StudyDefinition.of(request).definition
+      let text = try definition.bestRecipe([rate: "0.002", "training.batch_size": "32"], comments: ["Found."])
+      let recipe = try Configuration.parse(text: text, fileName: "best.yaml")
+      let before = try Configuration.load(path: "\(folder)/recipe.yaml").alone
+      #expect(recipe.training.optimizer.learningRate == 0.002 && recipe.training.batchSize == 32)
+      #expect(recipe.alone.optimizer == before.optimizer && recipe.alone.schedule == before.schedule)
+      // The budget is that of both.
+      #expect(recipe.alone.batchSize == 32)
+      let same = try definition.bestRecipe(["training.batch_size": "32"], comments: ["Found."])
+      #expect(!same.contains("alone"))
+    }
+  }
+
   // MARK: What is shown
 
   /// A study with trials that were trained in full, stopped, and failed; a `<` and an `&` in a value.

@@ -121,9 +121,15 @@ extension StudyDefinition {
   ///
   /// - Parameter comments: lines without the sign of a comment
   func bestRecipe(_ values: Assignment, comments: [String]) throws -> String {
-    var tree = try Configuration.parse(
-      text: recipe, fileName: "\(name).yaml", overrides: space.overrides(values)
-    ).tree
+    let found = try Configuration.parse(text: recipe, fileName: "\(name).yaml", overrides: space.overrides(values))
+    var tree = found.tree
+    if found.compare {
+      // What was found was found for the distilled student: the student alone is trained as it was, or it would be a weaker
+      // one to be held against.
+      let alone = try Configuration.parse(text: recipe, fileName: "\(name).yaml").alone
+        .node(differingFrom: found.training)
+      if !(alone.entries ?? []).isEmpty { tree = tree.replacing("alone", with: alone) }
+    }
     // It must not go on with the run of the recipe that it comes from.
     tree.content = .map(
       [RecipeNode.Entry(key: "name", keyLocation: nil, value: .text("\(name)-tuned"))]
