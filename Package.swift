@@ -68,8 +68,13 @@ let package = Package(
     .testTarget(name: "TorchTests", dependencies: ["Torch", "TestSupport"]),
     .testTarget(name: "TorchNNTests", dependencies: ["Torch", "TorchNN", "TestSupport"]),
     .testTarget(name: "TorchOptimTests", dependencies: ["Torch", "TorchNN", "TorchOptim"]),
+    // The readers of files from anywhere, and a program that gives them what nobody would write: see Tests/Fuzz/main.swift.
+    .target(
+      name: "HostileReaders", dependencies: ["Torch", "TorchNN", "DistillData"], path: "Tests/HostileReaders"),
+    .executableTarget(name: "distill-fuzz", dependencies: ["HostileReaders"], path: "Tests/Fuzz"),
     .testTarget(
-      name: "DistillDataTests", dependencies: ["Torch", "DistillData", "TestSupport", "CPNG", "CTurboJPEG", "CZlib"]),
+      name: "DistillDataTests",
+      dependencies: ["Torch", "DistillData", "TestSupport", "HostileReaders", "CPNG", "CTurboJPEG", "CZlib"]),
     .testTarget(
       name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillModels", "TestSupport"]),
     // A program that tests of teacher caches run several times at once.

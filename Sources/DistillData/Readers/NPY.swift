@@ -23,7 +23,7 @@ public enum NPY {
   }
 
   /// The array of a file that lies in a part of some bytes.
-  static func read(_ buffer: HostBuffer, _ range: Range<Int>, name: String) throws -> NumberArray {
+  package static func read(_ buffer: HostBuffer, _ range: Range<Int>, name: String) throws -> NumberArray {
     let bytes = UnsafeRawBufferPointer(rebasing: buffer.bytes[range])
     let remedy = "Write or fetch the file again"
     guard bytes.count >= 10 else {

@@ -55,7 +55,8 @@ public struct NumberArray: Sendable {
     var stride = 1
     for dimension in isColumnMajor ? Array(shape.indices) : shape.indices.reversed() {
       strides[dimension] = stride
-      stride *= shape[dimension]
+      // Beside a size of 0 the others may have any product; their strides are never used.
+      stride &*= shape[dimension]
     }
     self.strides = strides
   }
