@@ -98,7 +98,7 @@ let package = Package(
       ]),
     .testTarget(name: "distillTests", dependencies: ["DistillRecipes", "distill"]),
     // They run the binary, which this dependency builds.
-    .testTarget(name: "DistillCommandTests", dependencies: ["DistillRecipes", "distill"]),
+    .testTarget(name: "DistillCommandTests", dependencies: ["Torch", "TorchNN", "DistillRecipes", "distill"]),
     .testTarget(
       name: "DocumentationTests",
       dependencies: ["Torch", "DistillRecipes", "distill", "distill-in-swift", "own-term", "distill-text"]),
@@ -113,4 +113,13 @@ for target in package.targets where ![.system, .plugin].contains(target.type) &&
   settings.append(.enableUpcomingFeature("MemberImportVisibility"))
   if Context.environment["CI"] == "true" { settings.append(.treatAllWarnings(as: .error)) }
   target.swiftSettings = settings
+}
+
+// libFuzzer has to see which branches the readers take: see Tests/Fuzz/main.swift.
+if Context.environment["DISTILL_LIBFUZZER"] == "1" {
+  let readers = ["Torch", "TorchNN", "DistillData", "HostileReaders", "distill-fuzz"]
+  for target in package.targets where readers.contains(target.name) {
+    target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(["-sanitize=fuzzer"]), .define("LIBFUZZER")]
+    if target.name == "distill-fuzz" { target.linkerSettings = [.unsafeFlags(["-sanitize=fuzzer"])] }
+  }
 }
