@@ -120,6 +120,6 @@ if Context.environment["DISTILL_LIBFUZZER"] == "1" {
   let readers = ["Torch", "TorchNN", "DistillData", "HostileReaders", "distill-fuzz"]
   for target in package.targets where readers.contains(target.name) {
     target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(["-sanitize=fuzzer"]), .define("LIBFUZZER")]
-    if target.name == "distill-fuzz" { target.linkerSettings = [.unsafeFlags(["-sanitize=fuzzer"])] }
+    if target.name == "distill-fuzz" { target.linkerSettings = [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])] }
   }
 }

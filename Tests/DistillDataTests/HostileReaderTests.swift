@@ -22,6 +22,17 @@ struct HostileReaderTests {
     }
   }
 
+  /// 64 million pixels would be made room for, in hundreds of megabytes, before the decoder notices.
+  @Test("A picture cannot have more pixels than its bytes can say")
+  func largePictures() throws {
+    let findings = HostileReader.image.findings(in: fixtureFolder).filter { $0.name.contains("more-than-its-bytes") }
+    #expect(findings.count == 2)
+    for finding in findings {
+      let message = try HostileReader.image.read(finding.bytes)
+      #expect(message?.contains("cannot be right: it claims to have 8000×8000 pixels") == true, "\(message ?? "taken")")
+    }
+  }
+
   @Test("Changed files are taken or refused, and end nothing", arguments: HostileReader.allCases)
   func changed(reader: HostileReader) throws {
     var mutator = Mutator(reader, seeds: reader.seeds(in: fixtureFolder), seed: 7)

@@ -82,8 +82,15 @@ struct Fuzzing {
   private let seeds: [[UInt8]]
   private let current: Current
 
-  /// Inputs have at most 32 kB; whatever needs so much more memory than that is a finding.
-  private static let memoryAllowance = 256 << 20
+  /// Inputs have at most 32 kB; whatever needs so much more memory than that is a finding. Pictures and what is deflated may
+  /// be much larger than their files.
+  private var memoryAllowance: Int {
+    switch options.reader {
+    case .image: 256 << 20
+    case .npz: 96 << 20
+    default: 24 << 20
+    }
+  }
   private static let secondsAllowed: UInt32 = 10
 
   init(_ options: Options) throws {
@@ -149,7 +156,7 @@ struct Fuzzing {
       let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmData:") }),
       let used = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Int($0) })
     else { return }
-    let most = rlim_t(used << 10 + Self.memoryAllowance)
+    let most = rlim_t(used << 10 + memoryAllowance)
     var limit = rlimit(rlim_cur: most, rlim_max: most)
     setrlimit(__rlimit_resource_t(RLIMIT_DATA.rawValue), &limit)
     #endif

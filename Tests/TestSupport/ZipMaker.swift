@@ -1,6 +1,6 @@
 /// Zip files, right ones and wrong ones.
-public struct ZipMaker {
-  public struct Member {
+public struct ZipMaker: Sendable {
+  public struct Member: Sendable {
     public var name: String
     public var data: [UInt8]
     public var method = 0
