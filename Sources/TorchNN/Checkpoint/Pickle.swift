@@ -35,7 +35,9 @@ struct Pickle {
 
   /// What may be named.
   enum Name: Equatable {
-    case orderedDictionary, set, device, size, encode
+    case orderedDictionary
+    /// What makes something of no interest: a set, a device, a size, bytes, a table of counts.
+    case plain
     case rebuildTensor, rebuildTensorV2, rebuildTensorV3, rebuildParameter, rebuildParameterWithState, rebuildFromType
     case tensorType
     case dtype(DType)
@@ -321,9 +323,10 @@ struct Pickle {
     "QUInt8Storage": "quint8", "QInt32Storage": "qint32",
   ]
   private static let others: [String: Name] = [
-    "collections.OrderedDict": .orderedDictionary, "builtins.set": .set, "builtins.frozenset": .set,
-    "__builtin__.set": .set, "__builtin__.frozenset": .set, "torch.device": .device, "torch.Size": .size,
-    "_codecs.encode": .encode, "torch._utils._rebuild_tensor": .rebuildTensor,
+    "collections.OrderedDict": .orderedDictionary, "builtins.set": .plain, "builtins.frozenset": .plain,
+    "__builtin__.set": .plain, "__builtin__.frozenset": .plain, "torch.device": .plain, "torch.Size": .plain,
+    "_codecs.encode": .plain, "builtins.bytearray": .plain, "collections.Counter": .plain,
+    "torch._utils._rebuild_tensor": .rebuildTensor,
     "torch._utils._rebuild_tensor_v2": .rebuildTensorV2, "torch._utils._rebuild_tensor_v3": .rebuildTensorV3,
     "torch._utils._rebuild_parameter": .rebuildParameter,
     "torch._utils._rebuild_parameter_with_state": .rebuildParameterWithState,
@@ -356,7 +359,7 @@ struct Pickle {
     guard let arguments = list(arguments) else { throw damaged("the arguments of a call are missing") }
     switch name {
     case .orderedDictionary: return try dictionary(of: arguments)
-    case .set, .device, .size, .encode: return .other
+    case .plain: return .other
     case .rebuildTensor where arguments.count == 4, .rebuildTensorV2 where (6...7).contains(arguments.count):
       if arguments.count == 7 { try refuseMarks(arguments[6]) }
       return try tensor(arguments, type: nil)
