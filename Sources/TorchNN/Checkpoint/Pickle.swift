@@ -325,7 +325,8 @@ struct Pickle {
   private static let others: [String: Name] = [
     "collections.OrderedDict": .orderedDictionary, "builtins.set": .plain, "builtins.frozenset": .plain,
     "__builtin__.set": .plain, "__builtin__.frozenset": .plain, "torch.device": .plain, "torch.Size": .plain,
-    "_codecs.encode": .plain, "builtins.bytearray": .plain, "collections.Counter": .plain,
+    "_codecs.encode": .plain, "builtins.bytearray": .plain, "__builtin__.bytearray": .plain,
+    "collections.Counter": .plain,
     "torch._utils._rebuild_tensor": .rebuildTensor,
     "torch._utils._rebuild_tensor_v2": .rebuildTensorV2, "torch._utils._rebuild_tensor_v3": .rebuildTensorV3,
     "torch._utils._rebuild_parameter": .rebuildParameter,

@@ -14,7 +14,7 @@ struct ConvertCommand: ParsableCommand {
         distill convert resnet18.pth
         distill convert checkpoint.pt --part ema -o model.safetensors
         distill convert lightning.ckpt --remove-prefix model.
-        distill convert pytorch_model.bin.index.json -o model.safetensors --type bfloat16
+        distill convert pytorch_model.bin.index.json --type bfloat16
 
       A recipe can name such a file as it is: teacher: {weights: resnet18.pth, model: ...}
       """)
@@ -71,7 +71,7 @@ struct ConvertCommand: ParsableCommand {
     }
     let terminal = talk.results
     terminal.sentences(
-      "\(Terminal.plain(result.output)): \(result.tensors) tensors, \(Quantity.integer(result.elements)) numbers, "
+      "\(Terminal.plain(result.output)): \(result.tensors == 1 ? "1 tensor" : "\(result.tensors) tensors"), \(Quantity.integer(result.elements)) numbers, "
         + Quantity.bytes(result.bytes))
     if let first = result.leftOut.first {
       let others = result.leftOut.count == 1 ? "" : " and \(result.leftOut.count - 1) more"
