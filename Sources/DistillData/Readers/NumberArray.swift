@@ -112,6 +112,7 @@ public struct NumberArray: Sendable {
 
   /// Calls `body` with the place of each element of some rows, in row-major order.
   private func read(_ rows: Range<Int>, _ body: (Int) -> Void) {
+    guard columnCount > 0 else { return }
     let stride = (strides.last ?? 1) * type.byteCount
     for row in rows {
       var rest = row
