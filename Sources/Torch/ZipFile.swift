@@ -112,9 +112,9 @@ package struct ZipFile {
     guard number(head, 4) == 0x0403_4b50, start <= bytes.count, sizes.stored <= bytes.count - start else {
       throw Self.damaged("'\(Self.shown(name))' is not where its directory says")
     }
-    guard nameLength == lengths.name, bytes[head + 30..<head + 30 + nameLength].elementsEqual(nameBytes),
-      number(head + 8, 2) == method
-    else { throw Self.damaged("'\(Self.shown(name))' is called otherwise in its directory") }
+    guard nameLength == lengths.name, bytes[head + 30..<head + 30 + nameLength].elementsEqual(nameBytes) else {
+      throw Self.damaged("'\(Self.shown(name))' is called otherwise in its directory")
+    }
     let entry = Entry(
       name: name, method: method, checksum: UInt32(truncatingIfNeeded: number(place + 16, 4)), count: sizes.count,
       isEncrypted: number(place + 8, 2) & 1 != 0, range: start..<start + sizes.stored)

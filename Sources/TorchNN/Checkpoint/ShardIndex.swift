@@ -18,10 +18,10 @@ struct ShardIndex {
   private let names: [String: Set<String>]
   private let path: String
 
-  /// Whether bytes begin as a JSON object does.
+  /// Whether bytes begin as a JSON object with something in it does.
   static func begins(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard let first = bytes.first(where: { ![0x20, 0x09, 0x0a, 0x0d].contains($0) }) else { return false }
-    return first == UInt8(ascii: "{")
+    let marks = bytes.lazy.filter { ![0x20, 0x09, 0x0a, 0x0d].contains($0) }
+    return marks.prefix(2).elementsEqual("{\"".utf8)
   }
 
   /// - Parameter path: of the list; the shards are looked for in its folder
