@@ -68,8 +68,13 @@ let package = Package(
     .testTarget(name: "TorchTests", dependencies: ["Torch", "TestSupport"]),
     .testTarget(name: "TorchNNTests", dependencies: ["Torch", "TorchNN", "TestSupport"]),
     .testTarget(name: "TorchOptimTests", dependencies: ["Torch", "TorchNN", "TorchOptim"]),
+    // The readers of files from anywhere, and a program that gives them what nobody would write: see Tests/Fuzz/main.swift.
+    .target(
+      name: "HostileReaders", dependencies: ["Torch", "TorchNN", "DistillData"], path: "Tests/HostileReaders"),
+    .executableTarget(name: "distill-fuzz", dependencies: ["HostileReaders"], path: "Tests/Fuzz"),
     .testTarget(
-      name: "DistillDataTests", dependencies: ["Torch", "DistillData", "TestSupport", "CPNG", "CTurboJPEG", "CZlib"]),
+      name: "DistillDataTests",
+      dependencies: ["Torch", "DistillData", "TestSupport", "HostileReaders", "CPNG", "CTurboJPEG", "CZlib"]),
     .testTarget(
       name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillModels", "TestSupport"]),
     // A program that tests of teacher caches run several times at once.
@@ -93,7 +98,7 @@ let package = Package(
       ]),
     .testTarget(name: "distillTests", dependencies: ["DistillRecipes", "distill"]),
     // They run the binary, which this dependency builds.
-    .testTarget(name: "DistillCommandTests", dependencies: ["DistillRecipes", "distill"]),
+    .testTarget(name: "DistillCommandTests", dependencies: ["Torch", "TorchNN", "DistillRecipes", "distill"]),
     .testTarget(
       name: "DocumentationTests",
       dependencies: ["Torch", "DistillRecipes", "distill", "distill-in-swift", "own-term", "distill-text"]),
@@ -108,4 +113,13 @@ for target in package.targets where ![.system, .plugin].contains(target.type) &&
   settings.append(.enableUpcomingFeature("MemberImportVisibility"))
   if Context.environment["CI"] == "true" { settings.append(.treatAllWarnings(as: .error)) }
   target.swiftSettings = settings
+}
+
+// libFuzzer has to see which branches the readers take: see Tests/Fuzz/main.swift.
+if Context.environment["DISTILL_LIBFUZZER"] == "1" {
+  let readers = ["Torch", "TorchNN", "DistillData", "HostileReaders", "distill-fuzz"]
+  for target in package.targets where readers.contains(target.name) {
+    target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(["-sanitize=fuzzer"]), .define("LIBFUZZER")]
+    if target.name == "distill-fuzz" { target.linkerSettings = [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])] }
+  }
 }

@@ -23,7 +23,7 @@ struct DistillCommand: ParsableCommand {
     subcommands: [
       InitCommand.self, CheckCommand.self, RunCommand.self, ResumeCommand.self, CompareCommand.self, TuneCommand.self,
       TrainCommand.self, LabelCommand.self, EvaluateCommand.self, PredictCommand.self, InspectCommand.self,
-      ExplainCommand.self,
+      ConvertCommand.self, ExplainCommand.self,
       TermsCommand.self,
       RecipesCommand.self, DatasetsCommand.self,
     ])

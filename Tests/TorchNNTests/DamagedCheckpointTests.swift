@@ -146,7 +146,7 @@ struct DamagedCheckpointTests {
       name: "metadata with a number", bytes: file("{\"__metadata__\":{\"epoch\":3}}"),
       message: "__metadata__.epoch is not a text"),
     Case(
-      name: "torch.save", bytes: [0x50, 0x4b, 0x03, 0x04, 0, 0, 8, 8, 0, 0], message: "a file of torch.save"),
+      name: "cut file of torch.save", bytes: [0x50, 0x4b, 0x03, 0x04, 0, 0, 8, 8, 0, 0], message: "truncated zip file"),
     Case(
       name: "pointer of Git LFS", bytes: Array("version https://git-lfs.github.com/spec/v1\n".utf8), message: "Git LFS"),
   ]

@@ -17,7 +17,8 @@ extension RawImage {
       throw DataError(
         file: file, "is a damaged JPEG picture (there is none in it)", remedy: "Replace it, or take it out")
     }
-    try checkSize(width: Int(width), height: Int(height), file: file)
+    // A block of 64 pixels needs a bit, in a progressive picture of one colour.
+    try checkSize(width: Int(width), height: Int(height), byteCount: bytes.count, mostPerByte: 1024, file: file)
     guard colours != Int32(TJCS_CMYK.rawValue), colours != Int32(TJCS_YCCK.rawValue) else {
       throw DataError(file: file, "is a JPEG picture in CMYK, which is for printing", remedy: "Convert it to RGB")
     }

@@ -23,7 +23,7 @@ public enum NPY {
   }
 
   /// The array of a file that lies in a part of some bytes.
-  static func read(_ buffer: HostBuffer, _ range: Range<Int>, name: String) throws -> NumberArray {
+  package static func read(_ buffer: HostBuffer, _ range: Range<Int>, name: String) throws -> NumberArray {
     let bytes = UnsafeRawBufferPointer(rebasing: buffer.bytes[range])
     let remedy = "Write or fetch the file again"
     guard bytes.count >= 10 else {
@@ -53,9 +53,10 @@ public enum NPY {
       throw DataError(file: name, "has a header that is no text", remedy: remedy)
     }
     let header = try Header(text, name: name)
-    guard let count = product(header.shape + [header.type.byteCount]), count < 1 << 48 else {
-      throw DataError(file: name, "has an impossible shape: \(header.shape)")
-    }
+    // Beside a size of 0 the others could be anything, and would be counted up to.
+    guard let count = product(header.shape + [header.type.byteCount]), count < 1 << 48,
+      let most = product(header.shape.filter { $0 != 0 }), count > 0 || most < 1 << 32
+    else { throw DataError(file: name, "has an impossible shape: \(header.shape)") }
     guard count == bytes.count - start else {
       let what = count > bytes.count - start ? "is cut off" : "goes on after its elements"
       throw DataError(

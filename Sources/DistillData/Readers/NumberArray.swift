@@ -55,7 +55,8 @@ public struct NumberArray: Sendable {
     var stride = 1
     for dimension in isColumnMajor ? Array(shape.indices) : shape.indices.reversed() {
       strides[dimension] = stride
-      stride *= shape[dimension]
+      // Beside a size of 0 the others may have any product; their strides are never used.
+      stride &*= shape[dimension]
     }
     self.strides = strides
   }
@@ -111,6 +112,7 @@ public struct NumberArray: Sendable {
 
   /// Calls `body` with the place of each element of some rows, in row-major order.
   private func read(_ rows: Range<Int>, _ body: (Int) -> Void) {
+    guard columnCount > 0 else { return }
     let stride = (strides.last ?? 1) * type.byteCount
     for row in rows {
       var rest = row

@@ -13,7 +13,11 @@ extension RawImage {
     }
     guard png_image_begin_read_from_memory(&image, bytes.baseAddress, bytes.count) != 0 else { throw failure() }
     let (width, height) = (Int(image.width), Int(image.height))
-    try checkSize(width: width, height: height, file: file)
+    // Deflated at best, and with the fewest bits for a pixel that the header allows.
+    let bits = bytes.count > 25 ? max(1, Int(bytes[24])) * (bytes[25] & 2 != 0 && bytes[25] & 1 == 0 ? 3 : 1) : 8
+    try checkSize(
+      width: width, height: height, byteCount: bytes.count, mostPerByte: CompressedFile.highestRatio * 8 / bits + 8,
+      file: file)
     let isColour = image.format & UInt32(PNG_FORMAT_FLAG_COLOR) != 0
     image.format = isColour ? UInt32(PNG_FORMAT_FLAG_COLOR) : 0
     image.flags |= UInt32(PNG_IMAGE_FLAG_16BIT_sRGB)

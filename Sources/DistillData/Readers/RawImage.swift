@@ -34,16 +34,23 @@ public struct RawImage: Sendable, Equatable {
   }
 
   /// Decodes the bytes of a PNG or JPEG file.
-  static func decode(_ bytes: UnsafeRawBufferPointer, file: String) throws -> RawImage {
+  package static func decode(_ bytes: UnsafeRawBufferPointer, file: String) throws -> RawImage {
     if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) { return try decodePNG(bytes, file: file) }
     if bytes.starts(with: [0xff, 0xd8, 0xff]) { return try decodeJPEG(bytes, file: file) }
     throw DataError(file: file, "is neither a PNG nor a JPEG picture", remedy: "Convert it, or take it out")
   }
 
-  /// Throws unless a picture of this size is accepted.
-  static func checkSize(width: Int, height: Int, file: String) throws {
+  /// Throws unless a picture of this size is accepted, and can be in so many bytes.
+  ///
+  /// - Parameter mostPerByte: how many pixels its format can have in a byte at most
+  static func checkSize(width: Int, height: Int, byteCount: Int, mostPerByte: Int, file: String) throws {
     guard width > 0, height > 0, width <= largest / height else {
       throw DataError(file: file, "claims to have \(width)×\(height) pixels; at most \(largest) are accepted")
+    }
+    guard width * height / mostPerByte <= byteCount else {
+      throw DataError(
+        file: file, "cannot be right: it claims to have \(width)×\(height) pixels in \(byteCount) bytes",
+        remedy: "Replace it, or take it out")
     }
   }
 

@@ -142,7 +142,7 @@ extension Configuration.Member {
       let name = map.text("name")
       let model = map.value("model").flatMap { Configuration.Model.read($0) }
       let stage = map.text("stage")
-      if stage == nil { _ = map.required("weights", hint: "a safetensors file or a model folder") }
+      if stage == nil { _ = map.required("weights", hint: "a file of weights or a model folder") }
       let weights = map.path("weights")
       let classes = map.value("classes").flatMap(readClasses)
       if stage != nil {

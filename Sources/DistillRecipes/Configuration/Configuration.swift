@@ -249,7 +249,7 @@ extension Configuration {
     public var name: String?
     /// May be left out where `weights` is a model folder, which says it.
     public var model: Model?
-    /// A safetensors file or a model folder.
+    /// A file of weights or a model folder.
     public var weights: String?
     /// The stage whose student it is, instead of model and weights.
     public var stage: String?

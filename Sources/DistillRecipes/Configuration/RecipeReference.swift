@@ -103,7 +103,7 @@ public enum RecipeReference {
     Key("data.views", "null", "so many fixed augmented views of each example, labelled once; null: always new ones"),
     Key("teacher.model", nil, "architecture and options; not needed where weights is a model folder"),
     Key("teacher.model.architecture", nil, "the family of models; its options stand beside it"),
-    Key("teacher.weights", nil, "a safetensors file or a model folder"),
+    Key("teacher.weights", nil, "a file of weights (safetensors, or of PyTorch) or a model folder"),
     Key("teacher.members", nil, "an ensemble, instead of model and weights"),
     Key("teacher.members[].model", nil, "as teacher.model"),
     Key("teacher.members[].weights", nil, "as teacher.weights"),

@@ -277,7 +277,7 @@ public final class Experiment: Sendable {
       var entries = try Manifest.entries(
         configuration, precisions: configuration.applying(try ChosenPrecisions.read(folder)).precisions,
         materials: materials, teacherHashes: [], seconds: nil)
-      entries.append(ReportData.ManifestEntry("weights hash", try SHA256.hex(ofFile: saved.weights)))
+      entries.append(ReportData.ManifestEntry("weights hash", try SHA256.hex(ofWeights: saved.weights)))
       entries.append(ReportData.ManifestEntry("accuracy of these weights on the test split", "\(accuracy)"))
       try AtomicFile.write(try Manifest.encode(entries), to: "\(saved.path)/manifest.json")
     }

@@ -8,7 +8,7 @@ struct ModelSource {
   var specification: ModelSpecification?
 
   /// - Parameters:
-  ///   - path: a safetensors file or a model folder, as a recipe names it
+  ///   - path: a file of weights or a model folder, as a recipe names it
   ///   - trained: the folder of a model that the run trained itself, used where `path` names nothing
   init(_ path: String?, orTrainedIn trained: ModelFolder? = nil) throws {
     let files = FileManager.default
@@ -25,7 +25,7 @@ struct ModelSource {
       specification = try trained.description().model
     } else {
       let name = path.map { "\($0) does not exist\(whereLookedFor($0))" } ?? "no weights are given"
-      throw RunError("\(name): name a safetensors file or a model folder, or say how to train it")
+      throw RunError("\(name): name a file of weights or a model folder, or say how to train it")
     }
   }
 }

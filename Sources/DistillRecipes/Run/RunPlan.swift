@@ -164,7 +164,7 @@ extension Configuration.Teacher {
 extension [String: String] {
   /// The hash of a file of weights, computed once.
   fileprivate mutating func hash(of path: String) throws -> String {
-    let hash = try self[path] ?? SHA256.hex(ofFile: ModelSource(path).weights)
+    let hash = try self[path] ?? SHA256.hex(ofWeights: ModelSource(path).weights)
     self[path] = hash
     return hash
   }

@@ -74,7 +74,7 @@ struct SpecialistPlan {
               number: index + 1, classes: classes, generalist: source.weights, specification: source.specification),
             dependencies: [
               "specialist", "\(group)", try configuration.identity(of: [.data]), specialists.node.yaml,
-              "\(configuration.dataSeed)", try materials.train.contentHash, try SHA256.hex(ofFile: source.weights),
+              "\(configuration.dataSeed)", try materials.train.contentHash, try SHA256.hex(ofWeights: source.weights),
             ]))
       } catch let error as DistillationError {
         throw RunError("teacher.specialists, the one in classes \(group): \(error)")

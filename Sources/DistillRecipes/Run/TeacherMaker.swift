@@ -63,7 +63,7 @@ struct TeacherMaker: Sendable {
   func precision(of member: TeacherMember) throws -> TeacherPrecision {
     if let givenPrecision { return givenPrecision }
     guard !chosenPrecisions.isEmpty else { return TeacherPrecision(precision) }
-    return try chosenPrecisions[SHA256.hex(ofFile: member.weights)] ?? TeacherPrecision(precision)
+    return try chosenPrecisions[SHA256.hex(ofWeights: member.weights)] ?? TeacherPrecision(precision)
   }
 
   /// What all are computed in: one word where it is the same.
@@ -111,7 +111,7 @@ struct TeacherMaker: Sendable {
     guard case .score(let power) = weighting, members.count > 1 else { return own }
     let accuracies = try members.map { member in
       try scores.accuracy(
-        of: member, hash: SHA256.hex(ofFile: member.weights), materials: materials, device: device,
+        of: member, hash: SHA256.hex(ofWeights: member.weights), materials: materials, device: device,
         precision: precision
       ) { try makeModel(member) }
     }
@@ -161,6 +161,6 @@ struct TeacherMaker: Sendable {
 
   /// A hash over the file of each member.
   func hashes() throws -> [String] {
-    try (members + specialists.map(\.member)).map { try SHA256.hex(ofFile: $0.weights) }
+    try (members + specialists.map(\.member)).map { try SHA256.hex(ofWeights: $0.weights) }
   }
 }

@@ -34,7 +34,7 @@ struct TeacherPrecisionChooser {
       let maker = try TeacherMaker(
         teacher, folder: folder, materials: materials, device: device, channelsLast: stage.training.channelsLast)
       for member in maker.members + maker.specialistMembers {
-        let hash = try SHA256.hex(ofFile: member.weights)
+        let hash = try SHA256.hex(ofWeights: member.weights)
         guard !all.contains(where: { $0.weights == hash }) else { continue }
         let each = try ModelZoo.make(member.specification).summary(inputShape: member.specification.inputShape)
           .multiplyAdds

@@ -46,8 +46,8 @@ struct ImportedFile {
       arrays = try Checkpoint.read(path).tensors.sorted { $0.name < $1.name }.map(ImportedArray.init)
     } else if head.first == 0x80 {
       throw RunError(
-        "\(path) is pickled, and unpickling it would execute what it says: save the array with numpy.save, or as "
-          + "safetensors")
+        "\(path) is pickled: save the array with numpy.save, or, where it is of torch.save, make it safetensors: distill "
+          + "convert \(path)")
     } else {
       let table = try NumberedRows(path, idColumn: idColumn)
       columnNames = table.names

@@ -26,6 +26,8 @@ public struct Inspection: Encodable, Sendable {
 
   public struct File: Encodable, Sendable {
     public var path: String
+    /// `safetensors`, `torch` for a file of `torch.save`, or `index` for a list of several files.
+    public var format: String
     public var tensors: [TensorRow]
     /// Numbers in all tensors.
     public var elements: Int
@@ -67,12 +69,14 @@ public struct Inspection: Encodable, Sendable {
   public var file: File?
   public var run: Run?
 
-  /// - Parameter path: a model folder, a run folder, a recipe, or a safetensors file
+  /// - Parameters:
+  ///   - path: a model folder, a run folder, a recipe, or a file of weights
+  ///   - part: of a file of `torch.save` with several dictionaries of tensors, the key of the one that is meant
   /// - Throws: `RunError` and others that say why it is none of these.
-  public init(_ path: String) throws {
+  public init(_ path: String, part: String? = nil) throws {
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-      throw RunError("\(path) does not exist: name a model folder, a run folder, a recipe or a safetensors file")
+      throw RunError("\(path) does not exist: name a model folder, a run folder, a recipe or a file of weights")
     }
     let kind = FilePath.kind(of: path).lowercased()
     if isFolder.boolValue {
@@ -84,14 +88,17 @@ public struct Inspection: Encodable, Sendable {
         where ModelFolder(folder).exists {
           models.append(try Self.model(folder, role: role))
         }
+      } else if Checkpoint.format(of: path) != nil {
+        file = try Self.file(path, part: part)
       } else {
         throw RunError("\(path) is no model folder (config.json is missing) and no run folder (run.json is missing)")
       }
-    } else if kind == "yaml" || kind == "yml" || (kind != "safetensors" && Self.isText(path)) {
+    } else if kind == "yaml" || kind == "yml" || (kind != "safetensors" && kind != "json" && Self.isText(path)) {
       models = try Self.models(of: try Configuration.load(path: path))
     } else {
-      file = try Self.file(path)
+      file = try Self.file(path, part: part)
     }
+    if let part, file == nil { throw RunError("--part \(part) is for files of torch.save, and \(path) is none") }
   }
 
   /// Whether a file begins as recipes do, and no file of weights does: with a line of letters.
@@ -161,15 +168,16 @@ public struct Inspection: Encodable, Sendable {
     return models
   }
 
-  private static func file(_ path: String) throws -> File {
-    let checkpoint = try Checkpoint.read(path)
+  private static func file(_ path: String, part: String?) throws -> File {
+    let checkpoint = try Checkpoint.read(path, part: part)
     let rows = checkpoint.tensors.map {
       TensorRow(
         name: $0.name, dtype: "\($0.tensor.dtype)", shape: $0.tensor.shape,
         bytes: $0.tensor.count * $0.tensor.dtype.byteCount)
     }
     return File(
-      path: path, tensors: rows, elements: checkpoint.tensors.reduce(0) { $0 + $1.tensor.count },
+      path: checkpoint.path ?? path, format: Checkpoint.format(of: path)?.rawValue ?? "", tensors: rows,
+      elements: checkpoint.tensors.reduce(0) { $0 + $1.tensor.count },
       bytes: rows.reduce(0) { $0 + $1.bytes },
       metadata: checkpoint.metadata.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" })
   }

@@ -6,6 +6,7 @@ extension Operator {
   fileprivate static let unsqueeze = Operator("aten::unsqueeze")
   fileprivate static let squeeze = Operator("aten::squeeze", overload: "dim")
   fileprivate static let expand = Operator("aten::expand")
+  fileprivate static let asStrided = Operator("aten::as_strided")
   fileprivate static let slice = Operator("aten::slice", overload: "Tensor")
   fileprivate static let select = Operator("aten::select", overload: "int")
   fileprivate static let indexSelect = Operator("aten::index_select")
@@ -40,6 +41,11 @@ extension Tensor {
   public func squeezed(_ dimension: Int) throws -> Tensor { try Dispatcher.call(.squeeze, self, dimension) }
   /// Dimensions of size 1 repeated without a copy; −1 keeps a size.
   public func broadcast(to shape: [Int]) throws -> Tensor { try Dispatcher.call(.expand, self, shape) }
+  /// A view of this tensor's memory with other distances, in elements, between neighbours along each dimension. The caller
+  /// has checked that no element lies beyond the memory.
+  package func strided(_ shape: [Int], strides: [Int]) throws -> Tensor {
+    try Dispatcher.call(.asStrided, self, shape, strides)
+  }
   /// The part from `start` up to, and without, `end` along a dimension, without a copy.
   public func sliced(_ dimension: Int, from start: Int, to end: Int) throws -> Tensor {
     try Dispatcher.call(.slice, self, dimension, start, end)

@@ -9,22 +9,29 @@ struct InspectCommand: ParsableCommand {
     commandName: "inspect",
     abstract: "Show what a model, a recipe, a file of weights or a run folder is made of.",
     discussion: """
-      A model folder or a recipe gives the layers with their shapes, parameters and multiply-adds for one input; a \
-      safetensors file gives its tensors; a run folder which of its trainings are done, and what they scored.
+      A model folder or a recipe gives the layers with their shapes, parameters and multiply-adds for one input; a file of \
+      weights (safetensors, of torch.save, or an index of several) its tensors; a run folder which of its trainings are \
+      done, and what they scored.
 
         distill inspect recipe.yaml
         distill inspect runs/digits
         distill inspect runs/digits/student
         distill inspect weights.safetensors
+        distill inspect resnet18.pth
       """)
 
-  @Argument(help: "A model folder, a run folder, a recipe or a safetensors file.", completion: .file())
+  @Argument(help: "A model folder, a run folder, a recipe or a file of weights.", completion: .file())
   var path: String
+
+  @Option(
+    help: ArgumentHelp(
+      "Of a file of torch.save with several dictionaries of tensors: the key of the one to show.", valueName: "key"))
+  var part: String?
 
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let result = try Inspection(path)
+    let result = try Inspection(path, part: part)
     if output.json {
       try output.printJSON(result)
       return

@@ -1,0 +1,112 @@
+import DistillData
+import Foundation
+import Torch
+import TorchNN
+
+/// The readers that are given whatever bytes somebody thinks of: by the fuzzer, and by the tests with what it found.
+///
+/// To add one: a case, what `read` does with the bytes, and what it begins with in `seeds`.
+public enum HostileReader: String, CaseIterable, Sendable {
+  /// The header and the places of a safetensors file.
+  case safetensors
+  /// Files of `torch.save`, in both forms.
+  case torch
+  /// Lists of shards.
+  case index
+  case npy
+  case npz
+  /// PNG and JPEG.
+  case image
+
+  /// Reads bytes; nil where they were taken, otherwise the reader's message.
+  ///
+  /// - Throws: `HostileFinding` where the reader took what it should not, or refused it in an unknown way. It may also trap,
+  ///   hang or take memory, which the caller has to notice.
+  public func read(_ bytes: [UInt8]) throws -> String? {
+    let buffer = HostBuffer(bytes)
+    let raw = UnsafeRawBufferPointer(buffer.bytes)
+    let path = "/nowhere/\(rawValue)"
+    do {
+      switch self {
+      case .safetensors, .torch, .index:
+        for place in try Checkpoint.places(in: raw, path: path) {
+          guard place.lowerBound >= 0, place.upperBound <= raw.count else {
+            throw HostileFinding("a tensor lies at \(place) of \(raw.count) bytes")
+          }
+        }
+      case .npy: try Self.look(at: try NPY.read(buffer, 0..<raw.count, name: path))
+      case .npz:
+        let file = try NPZ(buffer, path: path)
+        for name in file.names {
+          if let array = try file.array(name) { try Self.look(at: array) }
+        }
+      case .image: _ = try RawImage.decode(raw, file: path).converted(channels: 3).planes
+      }
+    } catch let error as any ReportedError {
+      let message = "\(error)"
+      guard message.hasPrefix(path), message.utf8.count < 4000 else {
+        throw HostileFinding("a message that does not name the file, or does not end: \(message.prefix(300))")
+      }
+      return message
+    }
+    return nil
+  }
+
+  /// Reads as `read`, and makes the tensors of what is taken, whose numbers are all looked at. Needs libtorch.
+  public func readTensors(_ bytes: [UInt8]) throws -> String? {
+    guard self == .safetensors || self == .torch else { return try read(bytes) }
+    do {
+      for named in try Checkpoint.read(HostBuffer(bytes), path: "/nowhere/\(rawValue)").tensors {
+        _ = try named.tensor.doubles()
+      }
+    } catch let error as CheckpointError {
+      return "\(error)"
+    }
+    return nil
+  }
+
+  private static func look(at array: NumberArray) throws {
+    let rows = min(array.rowCount, 100)
+    guard array.columnCount <= 1 << 20 else { return }
+    _ = array.floats(rows: 0..<rows)
+    do { _ = try array.integers(fromWholeFractions: true) } catch is DataError {}
+  }
+
+  /// Good files to begin with.
+  ///
+  /// - Parameter fixtures: the folder `Tests/Fixtures`
+  public func seeds(in fixtures: String) -> [[UInt8]] {
+    let files: [String] =
+      switch self {
+      case .safetensors: ["torch/values.safetensors", "torch/sharded/model-00001-of-00002.safetensors"]
+      case .torch:
+        ["zip", "old", "big", "protocol4", "training", "several", "system", "oldsystem"].map { "torch/\($0).pth" }
+      case .index:
+        ["torch/sharded/model.safetensors.index.json", "torch/shardedbins/pytorch_model.bin.index.json"]
+      case .npy:
+        ["big", "f2", "f4", "f8", "fortran", "ids", "objects", "records", "version2", "version3", "views"]
+          .map { "numpy/\($0).npy" }
+      case .npz: ["numpy/stored.npz", "numpy/deflated.npz"]
+      case .image:
+        ["grey.png", "colour.png", "palette.png", "transparent.png", "deep.png", "bits.png"].map { "pictures/\($0)" }
+          + ["grey.jpg", "colour.jpg", "progressive.jpg"].map { "pictures/\($0)" }
+      }
+    return files.compactMap { FileManager.default.contents(atPath: "\(fixtures)/\($0)").map { [UInt8]($0) } }
+  }
+
+  /// What the fuzzer found once: `Tests/Fixtures/findings/READER-WORDS.bin`.
+  public func findings(in fixtures: String) -> [(name: String, bytes: [UInt8])] {
+    let folder = "\(fixtures)/findings"
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    return names.sorted().filter { $0.hasPrefix("\(rawValue)-") }.compactMap { name in
+      FileManager.default.contents(atPath: "\(folder)/\(name)").map { (name, [UInt8]($0)) }
+    }
+  }
+}
+
+/// Something that a reader must not do.
+public struct HostileFinding: Error, CustomStringConvertible {
+  public var description: String
+
+  init(_ description: String) { self.description = description }
+}
