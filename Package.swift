@@ -13,6 +13,7 @@ let package = Package(
     .library(name: "DistillRecipes", targets: ["DistillRecipes"]),
     .library(name: "DistillModels", targets: ["DistillModels"]),
     .library(name: "DistillSearch", targets: ["DistillSearch"]),
+    .library(name: "DistillTokenizers", targets: ["DistillTokenizers"]),
     .library(name: "TorchNN", targets: ["Torch", "TorchNN", "TorchOptim"]),
   ],
   dependencies: [
@@ -38,6 +39,7 @@ let package = Package(
     .target(name: "Torch", dependencies: ["CTorch"]),
     .target(name: "TorchNN", dependencies: ["Torch"]),
     .target(name: "TorchOptim", dependencies: ["Torch", "TorchNN"]),
+    .target(name: "DistillTokenizers"),
     .target(name: "DistillData", dependencies: ["Torch", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"]),
     .target(name: "DistillModels", dependencies: ["Torch", "TorchNN"]),
     .target(name: "Distillation", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData"]),
@@ -68,6 +70,7 @@ let package = Package(
     .testTarget(name: "TorchTests", dependencies: ["Torch", "TestSupport"]),
     .testTarget(name: "TorchNNTests", dependencies: ["Torch", "TorchNN", "TestSupport"]),
     .testTarget(name: "TorchOptimTests", dependencies: ["Torch", "TorchNN", "TorchOptim"]),
+    .testTarget(name: "DistillTokenizersTests", dependencies: ["DistillTokenizers"]),
     .testTarget(
       name: "DistillDataTests", dependencies: ["Torch", "DistillData", "TestSupport", "CPNG", "CTurboJPEG", "CZlib"]),
     .testTarget(
