@@ -40,7 +40,8 @@ let package = Package(
     .target(name: "TorchNN", dependencies: ["Torch"]),
     .target(name: "TorchOptim", dependencies: ["Torch", "TorchNN"]),
     .target(name: "DistillTokenizers"),
-    .target(name: "DistillData", dependencies: ["Torch", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"]),
+    .target(
+      name: "DistillData", dependencies: ["Torch", "DistillTokenizers", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"]),
     .target(name: "DistillModels", dependencies: ["Torch", "TorchNN"]),
     .target(name: "Distillation", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData"]),
     .target(
@@ -72,7 +73,8 @@ let package = Package(
     .testTarget(name: "TorchOptimTests", dependencies: ["Torch", "TorchNN", "TorchOptim"]),
     .testTarget(name: "DistillTokenizersTests", dependencies: ["DistillTokenizers"]),
     .testTarget(
-      name: "DistillDataTests", dependencies: ["Torch", "DistillData", "TestSupport", "CPNG", "CTurboJPEG", "CZlib"]),
+      name: "DistillDataTests",
+      dependencies: ["Torch", "DistillTokenizers", "DistillData", "TestSupport", "CPNG", "CTurboJPEG", "CZlib"]),
     .testTarget(
       name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillModels", "TestSupport"]),
     // A program that tests of teacher caches run several times at once.
@@ -99,7 +101,10 @@ let package = Package(
     .testTarget(name: "DistillCommandTests", dependencies: ["DistillRecipes", "distill"]),
     .testTarget(
       name: "DocumentationTests",
-      dependencies: ["Torch", "DistillRecipes", "distill", "distill-in-swift", "own-term", "distill-text"]),
+      dependencies: [
+        "Torch", "DistillTokenizers", "DistillData", "DistillRecipes", "distill", "distill-in-swift", "own-term",
+        "distill-text",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

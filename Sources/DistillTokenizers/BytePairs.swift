@@ -31,7 +31,8 @@ struct BytePairs: Sendable {
       guard let first = vocabulary.id(of: left), let second = vocabulary.id(of: right) else {
         throw TokenizerError("merge \(rank + 1) joins \(left) and \(right), of which one is no token")
       }
-      guard right.utf8.count >= prefixLength, let whole = vocabulary.id(of: Array(left.utf8) + right.utf8.dropFirst(prefixLength))
+      guard right.utf8.count >= prefixLength,
+        let whole = vocabulary.id(of: Array(left.utf8) + right.utf8.dropFirst(prefixLength))
       else { throw TokenizerError("merge \(rank + 1) joins \(left) and \(right), which together are no token") }
       table.insert(first, second, rank: Int32(rank), whole: whole)
     }

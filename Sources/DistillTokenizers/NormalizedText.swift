@@ -10,19 +10,33 @@ struct TextScalar: Sendable {
 /// A text that is changed step by step, and knows of each character where it comes from.
 struct NormalizedText: Sendable {
   var scalars: [TextScalar]
+  /// How long it may become: a file could ask for a text that grows without end.
+  private let limit: Int
 
   init(_ scalars: [TextScalar]) {
     self.scalars = scalars
+    limit = Self.limit(scalars.count)
+  }
+
+  /// How long a text may become.
+  static func limit(_ count: Int) -> Int { 4096 + 64 * count }
+
+  /// - Throws: `TokenizerError` when it has become far too long.
+  func checkLength(adding count: Int = 0) throws {
+    guard scalars.count + count <= limit else {
+      throw TokenizerError("the tokenizer makes the text more than 64 times as long", remedy: "Its files are damaged")
+    }
   }
 
   init(_ text: String) {
-    scalars = []
+    var scalars: [TextScalar] = []
     scalars.reserveCapacity(text.utf8.count)
     var place: Int32 = 0
     for scalar in text.unicodeScalars {
       scalars.append(TextScalar(value: scalar.value, start: place, end: place + 1))
       place += 1
     }
+    self.init(scalars)
   }
 
   /// What is there now.
@@ -90,6 +104,7 @@ struct NormalizedText: Sendable {
         result += scalars[match.range]
         continue
       }
+      guard result.count + content.count <= limit else { return try checkLength(adding: limit) }
       let last = scalars[max(match.range.upperBound - 1, 0)]
       result += content.map { TextScalar(value: $0, start: last.start, end: last.end) }
     }

@@ -29,6 +29,7 @@ indirect enum Normalizer: Sendable {
     case .byteLevel: ByteAlphabet.encode(&text)
     case .sequence(let normalizers): for normalizer in normalizers { try normalizer.apply(to: &text) }
     }
+    try text.checkLength()
   }
 
   /// Without control characters, and with one kind of space.

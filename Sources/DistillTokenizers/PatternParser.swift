@@ -15,7 +15,9 @@ struct PatternParser {
 
   /// - Throws: `TokenizerError` that names what is not understood.
   mutating func parse() throws -> PatternNode {
-    guard characters.count < 20_000 else { throw TokenizerError("a pattern of \(characters.count) characters is too large") }
+    guard characters.count < 20_000 else {
+      throw TokenizerError("a pattern of \(characters.count) characters is too large")
+    }
     let node = try alternatives()
     guard place == characters.count else { throw problem("there is a ) without a (") }
     return node
@@ -108,7 +110,9 @@ struct PatternParser {
       place = start
       return nil
     }
-    guard (least ?? 0) <= 1000, (most ?? 0) <= 1000, (least ?? 0) <= most ?? .max else { throw problem("its repetitions") }
+    guard (least ?? 0) <= 1000, (most ?? 0) <= 1000, (least ?? 0) <= most ?? .max else {
+      throw problem("its repetitions")
+    }
     return (least ?? 0, most)
   }
 
@@ -286,7 +290,9 @@ struct PatternParser {
     return nil
   }
 
-  private mutating func hexadecimal(exactly count: Int? = nil, upTo limit: Int = 4, _ end: String? = nil) throws -> UInt32 {
+  private mutating func hexadecimal(exactly count: Int? = nil, upTo limit: Int = 4, _ end: String? = nil) throws
+    -> UInt32
+  {
     let start = place
     while let next, next.properties.isASCIIHexDigit, place - start < count ?? limit { place += 1 }
     let digits = String(characters[start..<place].compactMap(Unicode.Scalar.init).map(Character.init))

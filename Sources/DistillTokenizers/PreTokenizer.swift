@@ -38,6 +38,7 @@ indirect enum PreTokenizer: Sendable {
       if splits { try pieces.split(at: .character(replacement), .mergedWithNext) }
     case .sequence(let all): for one in all { try one.apply(to: &pieces) }
     }
+    try pieces.checkLength()
   }
 
   /// All pieces at once: they only become longer.

@@ -144,6 +144,7 @@ struct PatternProgram: Sendable {
   private(set) var steps: [Step] = []
   let sets: [PatternSet]
   private let pattern: String
+  private var nodeCount = 0
 
   init(_ node: PatternNode, sets: [PatternSet], pattern: String) throws {
     self.sets = sets
@@ -158,6 +159,9 @@ struct PatternProgram: Sendable {
   }
 
   private mutating func add(_ node: PatternNode) throws {
+    // What is repeated is added as often, also if it has no steps.
+    nodeCount += 1
+    guard nodeCount < 100_000 else { throw TokenizerError("the pattern \(pattern) is too large") }
     switch node {
     case .empty: break
     case .set(let set): try emit(.set(set))
@@ -250,7 +254,7 @@ struct PatternMatcher {
     self.program = program
     self.text = text
     self.range = range
-    budget = 20_000_000 + 500 * range.count
+    budget = 2000 + 500 * range.count
   }
 
   var isExhausted: Bool { budget <= 0 }
@@ -277,6 +281,8 @@ struct PatternMatcher {
           hasFailed = true
         }
       case .fork(let next, let other):
+        // Each mark is one step more, to bound the memory, too.
+        budget -= 1
         marks.append(Mark(step: other, place: place, lowest: -1))
         step = next
       case .jump(let next): step = next

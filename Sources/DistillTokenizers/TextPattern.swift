@@ -57,7 +57,8 @@ enum TextPattern: Sendable {
   }
 
   /// Where a text stands in another, from the left and without overlap, in time linear in both (Knuth, Morris, Pratt).
-  private static func places(of content: [UInt32], in text: UnsafeBufferPointer<TextScalar>, _ range: Range<Int>) -> [Int]
+  private static func places(of content: [UInt32], in text: UnsafeBufferPointer<TextScalar>, _ range: Range<Int>)
+    -> [Int]
   {
     guard !content.isEmpty else { return [] }
     // How long the longest end of the first n characters is that they begin with, too.

@@ -57,6 +57,15 @@ struct TextPieces: Sendable {
 
   var scalars: [TextScalar] = []
   var pieces: [Piece] = []
+  /// How many characters there may be.
+  var limit = Int.max
+
+  /// - Throws: `TokenizerError` when there are far too many characters.
+  func checkLength() throws {
+    guard scalars.count <= limit else {
+      throw TokenizerError("the tokenizer makes the text more than 64 times as long", remedy: "Its files are damaged")
+    }
+  }
 
   mutating func append(_ text: some Collection<TextScalar>, token: Int32? = nil) {
     guard !text.isEmpty else { return }
@@ -83,7 +92,7 @@ struct TextPieces: Sendable {
 
   /// Changes each piece that is no token; one that is empty then goes.
   mutating func change(_ body: (inout NormalizedText) throws -> Void) rethrows {
-    var result = TextPieces()
+    var result = TextPieces(limit: limit)
     result.scalars.reserveCapacity(scalars.count)
     result.pieces.reserveCapacity(pieces.count)
     for piece in pieces {

@@ -58,9 +58,20 @@ indirect enum TokenDecoder: Sendable {
         text = text.dropFirst(leading)
         return String(scalars: Array(text.dropLast(min(trailing, text.count))))
       }
-    case .sequence(let decoders): return try decoders.reduce(tokens) { try $1.decode($0) }
+    case .sequence(let decoders):
+      let limit = NormalizedText.limit(Self.length(of: tokens))
+      return try decoders.reduce(tokens) { tokens, decoder in
+        let result = try decoder.decode(tokens)
+        guard Self.length(of: result) <= limit else {
+          throw TokenizerError(
+            "the tokenizer makes the text more than 64 times as long", remedy: "Its files are damaged")
+        }
+        return result
+      }
     }
   }
+
+  private static func length(of tokens: [String]) -> Int { tokens.reduce(0) { $0 + $1.utf8.count } }
 
   /// Without the spaces that splitting put before punctuation and contractions.
   private static func cleanUp(_ text: [UInt32]) -> [UInt32] {

@@ -137,7 +137,9 @@ public struct Tokenizer: Sendable {
 
   /// The tokens of a text alone.
   private func tokens(of text: String, limit: Int?) throws -> TextTokens {
-    guard text.utf8.count < Int(Int32.max) / 4 else { throw TokenizerError("a text of \(text.utf8.count) bytes is too long") }
+    guard text.utf8.count < Int(Int32.max) / 4 else {
+      throw TokenizerError("a text of \(text.utf8.count) bytes is too long")
+    }
     var pieces = TextPieces()
     let whole = NormalizedText(text).scalars
     if !whole.isEmpty {
@@ -148,6 +150,7 @@ public struct Tokenizer: Sendable {
         normalizedTokens.split(part.scalars) { pieces.append(part.scalars[$0], token: $1) }
       }
     }
+    pieces.limit = NormalizedText.limit(pieces.scalars.count)
     try preTokenizer?.apply(to: &pieces)
     var found: [PieceToken] = []
     pieces.scalars.withUnsafeBufferPointer { scalars in
@@ -190,6 +193,11 @@ public struct Tokenizer: Sendable {
   ) throws {
     let (firstCount, secondCount) = (first.count, second?.count ?? 0)
     guard firstCount + secondCount > room else { return }
+    guard room > 0 else {
+      first.truncate(to: 0, from: truncationSide)
+      second?.truncate(to: 0, from: truncationSide)
+      return
+    }
     switch truncation {
     case .longestFirst:
       guard second != nil else { return first.truncate(to: room, from: truncationSide) }
@@ -204,7 +212,7 @@ public struct Tokenizer: Sendable {
       first.truncate(to: isFirstLonger ? longer : shorter, from: truncationSide)
       second?.truncate(to: isFirstLonger ? shorter : longer, from: truncationSide)
     case .onlyFirst:
-      guard secondCount < room || secondCount == 0 else {
+      guard secondCount < room else {
         throw TokenizerError("the second text alone has \(secondCount) tokens, and there is room for \(room)")
       }
       first.truncate(to: room - secondCount, from: truncationSide)
@@ -249,7 +257,9 @@ public struct Tokenizer: Sendable {
     case .none: return
     case .longest: break
     case .multiple(let number):
-      guard number > 0, number < 1 << 30 else { throw TokenizerError("rows cannot be multiples of \(number) tokens long") }
+      guard number > 0, number < 1 << 30 else {
+        throw TokenizerError("rows cannot be multiples of \(number) tokens long")
+      }
       length = (length + number - 1) / number * number
     case .length(let given):
       guard given < 1 << 30 else { throw TokenizerError("rows of \(given) tokens are too long") }

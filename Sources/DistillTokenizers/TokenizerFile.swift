@@ -171,7 +171,9 @@ extension TokenModel {
       try part.allow("unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab")
       let vocabulary = try Vocabulary(part.needed("vocab"))
       let name = try part.string("unk_token", or: "[UNK]")
-      guard let unknown = vocabulary.id(of: name) else { throw part.problem("its token for unknown words, \(name), is none") }
+      guard let unknown = vocabulary.id(of: name) else {
+        throw part.problem("its token for unknown words, \(name), is none")
+      }
       self = .wordPiece(
         WordPiece(
           vocabulary: vocabulary, unknown: unknown,
@@ -214,7 +216,9 @@ extension TokenModel {
 
   /// Merges as `"a b"`, or as `["a", "b"]`.
   private static func merges(_ part: FilePart) throws -> [(String, String)] {
-    guard case .array(let values) = part.value else { throw part.problem("this must be a list, not \(part.value.kind)") }
+    guard case .array(let values) = part.value else {
+      throw part.problem("this must be a list, not \(part.value.kind)")
+    }
     var merges: [(String, String)] = []
     merges.reserveCapacity(values.count)
     for (place, value) in values.enumerated() {
@@ -333,9 +337,12 @@ extension PreTokenizer {
     case "Metaspace":
       try part.allow("replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep")
       let name = try part.string("prepend_scheme", or: try part.bool("add_prefix_space", or: true) ? "always" : "never")
-      guard let prefix = MetaspacePrefix(rawValue: name) else { throw part.problem("prepend_scheme \(name) is not known here") }
+      guard let prefix = MetaspacePrefix(rawValue: name) else {
+        throw part.problem("prepend_scheme \(name) is not known here")
+      }
       self = .metaspace(
-        replacement: try part.part("replacement")?.character() ?? 0x2581, prefix, splits: try part.bool("split", or: true))
+        replacement: try part.part("replacement")?.character() ?? 0x2581, prefix,
+        splits: try part.bool("split", or: true))
     case "Sequence":
       try part.allow("pretokenizers")
       self = .sequence(try part.needed("pretokenizers").list().map { try PreTokenizer($0) })
@@ -349,7 +356,8 @@ extension SplitBehavior {
     let name = try part.string()
     guard let behavior = SplitBehavior(rawValue: name) else {
       throw part.problem(
-        "\(name) is not known here", remedy: "Known are \(SplitBehavior.allCases.map(\.rawValue).joined(separator: ", "))")
+        "\(name) is not known here",
+        remedy: "Known are \(SplitBehavior.allCases.map(\.rawValue).joined(separator: ", "))")
     }
     self = behavior
   }
@@ -413,7 +421,9 @@ extension PostProcessor {
   }
 
   private static func template(_ part: FilePart, _ tokens: FilePart?, allowsSecond: Bool) throws -> [Part] {
-    try part.list().map { piece in
+    let pieces = try part.list()
+    guard pieces.count <= 100 else { throw part.problem("\(pieces.count) parts are too many") }
+    return try pieces.map { piece in
       try piece.allow("Sequence", "SpecialToken")
       if let text = piece.part("Sequence") {
         try text.allow("id", "type_id")
@@ -426,8 +436,10 @@ extension PostProcessor {
       let name = try token.needed("id").string()
       guard let known = tokens?.part(name) else { throw token.problem("\(name) is none of the special_tokens") }
       try known.allow("id", "ids", "tokens")
-      let ids = try known.needed("ids").list().map { Int64(try $0.integer()) }
-      return .tokens(ids, type: Int64(try token.part("type_id")?.integer() ?? 0))
+      let ids = try known.needed("ids").list()
+      guard ids.count <= 100 else { throw known.problem("\(ids.count) tokens are too many") }
+      return .tokens(
+        try ids.map { Int64(try $0.integer()) }, type: Int64(try token.part("type_id")?.integer() ?? 0))
     }
   }
 }
@@ -447,7 +459,8 @@ extension TokenDecoder {
     case "Metaspace":
       try part.allow("replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep")
       let isPrefixed =
-        try part.string("prepend_scheme", or: try part.bool("add_prefix_space", or: true) ? "always" : "never") != "never"
+        try part.string("prepend_scheme", or: try part.bool("add_prefix_space", or: true) ? "always" : "never")
+        != "never"
       self = .metaspace(replacement: try part.part("replacement")?.character() ?? 0x2581, isPrefixed: isPrefixed)
     case "Replace":
       try part.allow("pattern", "content")

@@ -116,10 +116,14 @@ extension Tokenizer {
     let standards =
       isRoberta
       ? [
-        ("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>"), ("sep_token", "</s>"), ("cls_token", "<s>"),
+        ("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>"), ("sep_token", "</s>"),
+        ("cls_token", "<s>"),
         ("pad_token", "<pad>"), ("mask_token", "<mask>"),
       ]
-      : [("unk_token", "<|endoftext|>"), ("bos_token", "<|endoftext|>"), ("eos_token", "<|endoftext|>"), ("pad_token", "")]
+      : [
+        ("unk_token", "<|endoftext|>"), ("bos_token", "<|endoftext|>"), ("eos_token", "<|endoftext|>"),
+        ("pad_token", ""),
+      ]
     var added: [AddedToken] = []
     var ids: [String: Int64] = [:]
     for (key, standard) in standards {
@@ -180,7 +184,8 @@ private struct TokenizerSettings {
         maximumLength = Int(length)
       }
       if let name = try part.part("tokenizer_class")?.string() {
-        let family = name.replacingOccurrences(of: "TokenizerFast", with: "").replacingOccurrences(of: "Tokenizer", with: "")
+        let family = name.replacingOccurrences(of: "TokenizerFast", with: "").replacingOccurrences(
+          of: "Tokenizer", with: "")
         // `PreTrainedTokenizerFast` says nothing.
         if family != "PreTrained" { self.family = family }
       }
