@@ -124,10 +124,10 @@ public struct Tokenizer: Sendable {
     var batch = EncodedBatch(rows: [])
     batch.rows.reserveCapacity(texts.count)
     for (place, text) in texts.enumerated() {
-      // What is certain to be cut off need not be looked for.
-      let limit = truncationSide == .right ? room : nil
-      var first = try tokens(of: text, limit: truncation == .onlySecond ? nil : limit)
-      var second = try pairs.map { try tokens(of: $0[place], limit: truncation == .onlyFirst ? nil : limit) }
+      // What is certain to be cut off a text alone need not be looked for; of two, the longer one is cut first.
+      let limit = truncationSide == .right && pairs == nil && truncation != .onlySecond ? room : nil
+      var first = try tokens(of: text, limit: limit)
+      var second = try pairs.map { try tokens(of: $0[place], limit: nil) }
       if let room { try truncate(&first, &second, to: room, truncation) }
       batch.rows.append(joined(&first, &second, addsSpecialTokens: addsSpecialTokens))
     }
