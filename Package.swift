@@ -13,6 +13,7 @@ let package = Package(
     .library(name: "DistillRecipes", targets: ["DistillRecipes"]),
     .library(name: "DistillModels", targets: ["DistillModels"]),
     .library(name: "DistillSearch", targets: ["DistillSearch"]),
+    .library(name: "DistillTokenizers", targets: ["DistillTokenizers"]),
     .library(name: "TorchNN", targets: ["Torch", "TorchNN", "TorchOptim"]),
   ],
   dependencies: [
@@ -38,7 +39,9 @@ let package = Package(
     .target(name: "Torch", dependencies: ["CTorch"]),
     .target(name: "TorchNN", dependencies: ["Torch"]),
     .target(name: "TorchOptim", dependencies: ["Torch", "TorchNN"]),
-    .target(name: "DistillData", dependencies: ["Torch", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"]),
+    .target(name: "DistillTokenizers"),
+    .target(
+      name: "DistillData", dependencies: ["Torch", "DistillTokenizers", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"]),
     .target(name: "DistillModels", dependencies: ["Torch", "TorchNN"]),
     .target(name: "Distillation", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData"]),
     .target(
@@ -68,13 +71,16 @@ let package = Package(
     .testTarget(name: "TorchTests", dependencies: ["Torch", "TestSupport"]),
     .testTarget(name: "TorchNNTests", dependencies: ["Torch", "TorchNN", "TestSupport"]),
     .testTarget(name: "TorchOptimTests", dependencies: ["Torch", "TorchNN", "TorchOptim"]),
+    .testTarget(name: "DistillTokenizersTests", dependencies: ["DistillTokenizers"]),
     // The readers of files from anywhere, and a program that gives them what nobody would write: see Tests/Fuzz/main.swift.
     .target(
       name: "HostileReaders", dependencies: ["Torch", "TorchNN", "DistillData"], path: "Tests/HostileReaders"),
     .executableTarget(name: "distill-fuzz", dependencies: ["HostileReaders"], path: "Tests/Fuzz"),
     .testTarget(
       name: "DistillDataTests",
-      dependencies: ["Torch", "DistillData", "TestSupport", "HostileReaders", "CPNG", "CTurboJPEG", "CZlib"]),
+      dependencies: [
+        "Torch", "DistillTokenizers", "DistillData", "TestSupport", "HostileReaders", "CPNG", "CTurboJPEG", "CZlib",
+      ]),
     .testTarget(
       name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillModels", "TestSupport"]),
     // A program that tests of teacher caches run several times at once.
@@ -101,7 +107,10 @@ let package = Package(
     .testTarget(name: "DistillCommandTests", dependencies: ["Torch", "TorchNN", "DistillRecipes", "distill"]),
     .testTarget(
       name: "DocumentationTests",
-      dependencies: ["Torch", "DistillRecipes", "distill", "distill-in-swift", "own-term", "distill-text"]),
+      dependencies: [
+        "Torch", "DistillTokenizers", "DistillData", "DistillRecipes", "distill", "distill-in-swift", "own-term",
+        "distill-text",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )
