@@ -93,7 +93,8 @@ let package = Package(
       ]),
     .testTarget(name: "distillTests", dependencies: ["DistillRecipes", "distill"]),
     // They run the binary, which this dependency builds.
-    .testTarget(name: "DistillCommandTests", dependencies: ["DistillRecipes", "distill"]),
+    .testTarget(
+      name: "DistillCommandTests", dependencies: ["Torch", "TorchNN", "DistillModels", "DistillRecipes", "distill"]),
     .testTarget(
       name: "DocumentationTests",
       dependencies: ["Torch", "DistillRecipes", "distill", "distill-in-swift", "own-term", "distill-text"]),
