@@ -50,10 +50,10 @@ struct ForeignFixture: Decodable, Sendable, CustomTestStringConvertible {
   func tensors(of model: any Layer & KnownElsewhere, filled: Bool = true) throws -> (table: KeyTable?, [NamedTensor]) {
     let extra = try self.extra.map { NamedTensor(name: $0.key, tensor: try .zeros($0.shape)) }
     for table in [KeyTable?.none] + model.keyTables {
-      let own = model.state.map { NamedTensor(name: $0.name, tensor: $0.tensor.detached()) }
+      let own = try model.state.map { NamedTensor(name: $0.name, tensor: try $0.tensor.detached()) }
       let tensors = try (table?.foreign(own) ?? own)
       guard Self.digest(tensors) == digest else { continue }
-      return (table, try (filled ? tensors.map(Self.filled) : tensors) + extra)
+      return (table, try tensors.map { filled ? try Self.filled($0) : $0 } + extra)
     }
     return (nil, [])
   }

@@ -100,6 +100,34 @@ import TorchNN
     }
   }
 
+  @Test func recipesSayHowPicturesAreBroughtToTheirSize() throws {
+    func recipe(_ keys: String) throws -> Configuration {
+      try Configuration.parse(
+        text: """
+          name: photos
+          data: {dataset: folder, path: photos, \(keys)}
+          teacher: {weights: theirs}
+          student: {model: {architecture: mobilenet-v3}}
+          terms: [{soft_targets: {temperature: 2}}]
+          training: {epochs: 1}
+          """)
+    }
+    #expect(try recipe("image_size: 224").data.fit == nil)
+    #expect(try recipe("image_size: 224, interpolation: area").data.fit == nil)
+    let cut = try recipe("image_size: 224, shorter_side: 256, interpolation: bicubic")
+    #expect(cut.data.fit == PictureFit(shorterSide: 256, interpolation: .bicubic))
+    #expect(try Configuration.parse(text: cut.yaml).data == cut.data)
+    func problem(_ keys: String) -> String {
+      do { _ = try recipe(keys) } catch { return "\(error)" }
+      return ""
+    }
+    #expect(problem("image_size: 224, shorter_side: 256").contains("data.shorter_side needs data.interpolation"))
+    #expect(problem("interpolation: bicubic").contains("data.interpolation is of no use without data.image_size"))
+    #expect(problem("image_size: 8, interpolation: cubic").contains("area, bilinear or bicubic"))
+    let other = "data={dataset: digits, interpolation: bicubic, image_size: 8}"
+    #expect(throws: RecipeError.self) { try RunRecipe.configuration(overrides: [other]) }
+  }
+
   /// A reader of texts takes texts of any length up to its own.
   @Test func textsMayBeAsLongAsThoseOfTheData() {
     let specification = ModelSpecification("bert", ["length": 64], inputShape: [32], classCount: 2)

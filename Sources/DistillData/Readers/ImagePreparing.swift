@@ -1,3 +1,15 @@
+/// How pictures of a folder are brought to one size where that is not by the mean of areas.
+public struct PictureFit: Sendable, Equatable {
+  /// What the shorter side is brought to before the middle is cut out; nil: the whole picture is brought to the size.
+  public var shorterSide: Int?
+  public var interpolation: RawImage.Interpolation
+
+  public init(shorterSide: Int? = nil, interpolation: RawImage.Interpolation) {
+    self.shorterSide = shorterSide
+    self.interpolation = interpolation
+  }
+}
+
 /// How a picture is brought to the size that a model of another library knows: as Pillow and torchvision do it, number for
 /// number as far as bytes go.
 extension RawImage {

@@ -59,8 +59,6 @@ extension ForeignModel {
     )
     config.expect("is_decoder", false, "a decoder of this family")
     config.expect("add_cross_attention", false, "attention to another text")
-    config.expect(
-      "sinusoidal_pos_embds", false, "embeddings of places that are not learned are, when they are stored, but this")
     _ = config.word("position_embedding_type", default: "absolute", ["absolute": true])
     let width = config.integer(isDistil ? "dim" : "hidden_size", in: 1...16_384)
     let padding = config.integer("pad_token_id", default: family == .roberta ? 1 : 0, in: 0...1_000_000)

@@ -127,9 +127,16 @@ public struct ModelFolder: Sendable {
 extension RawImage {
   /// The picture as a model wants it; where nothing is said, brought to the size without regard to its proportions.
   func prepared(as preparation: ImagePreparation?, height: Int, width: Int) throws -> RawImage {
-    guard let preparation else { return try resized(width: width, height: height) }
+    guard let fit = preparation.map(PictureFit.init) else { return try resized(width: width, height: height) }
     return try prepared(
-      height: height, width: width, shorterSide: preparation.shorterSide,
+      height: height, width: width, shorterSide: fit.shorterSide, interpolation: fit.interpolation)
+  }
+}
+
+extension PictureFit {
+  init(_ preparation: ImagePreparation) {
+    self.init(
+      shorterSide: preparation.shorterSide,
       interpolation: preparation.interpolation == .bicubic ? .bicubic : .bilinear)
   }
 }
