@@ -145,8 +145,5 @@ import TorchNN
     let tied = try Self.make("llama", options.merging(["tied": true]) { $1 }, [6])
     #expect(free.parameterCount - tied.parameterCount == 5 * 8)
     #expect(!tied.namedParameters.contains { $0.name == "lm_head.weight" })
-    // The whole of Llama 2's smallest model is 6.7 thousand million parameters: too many here, and said so.
-    let large: [String: OptionValue] = ["depth": 32, "width": 4096, "heads": 32, "hidden": 11_008]
-    #expect(Self.problem("llama", large, [6]).contains("more than 500000000 parameters"))
   }
 }
