@@ -17,6 +17,7 @@ struct ForeignFixture: Decodable, Sendable, CustomTestStringConvertible {
   var input: [Int]?
   var tokens: [[Int]]?
   var output: [Double]?
+  var float32: Double?
 
   var testDescription: String { name }
 
@@ -126,8 +127,12 @@ struct ForeignFixture: Decodable, Sendable, CustomTestStringConvertible {
       #expect(loaded.unused.sorted() == fixture.extra.map(\.key).sorted())
       #expect(loaded.fresh.isEmpty)
       model.eval()
-      let output = try withoutGradient { try model(fixture.inputs()) }
-      #expect(try relativeError(output, #require(fixture.output)) < 1e-5)
+      let (input, expected) = (try fixture.inputs(), try #require(fixture.output))
+      // Where the library's own numbers in float32 are farther from the exact ones than that, ours may be, too.
+      let allowed = max(1e-5, try 3 * #require(fixture.float32))
+      #expect(try relativeError(withoutGradient { try model(input) }, expected) < allowed)
+      try model.move(to: .cpu, dtype: .float64)
+      #expect(try relativeError(withoutGradient { try model(input.to(.float64)) }, expected) < 1e-6)
     }
   }
 
