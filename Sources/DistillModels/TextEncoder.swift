@@ -209,7 +209,7 @@ public final class TextEncoder: ZooModel {
     private func placeNumbers(of tokens: Tensor) throws -> Tensor {
       guard countsAfterPadding else { return try Tensor.range(0, tokens.size(1), device: tokens.device) }
       let text = try tokens.differs(from: Double(padding)).to(.int64)
-      return try text.cumulativeSum(along: 1) * text + Double(padding)
+      return try (text.cumulativeSum(along: 1) * text + Double(padding)).to(.int64)
     }
 
     /// 1 behind the first separator, as long as the text goes on; otherwise 0.
