@@ -71,7 +71,7 @@ import TorchNN
           data: {dataset: digits}
           teacher: {weights: \(folder)/teacher}
           student: {weights: \(folder)/student}
-          terms: [{soft_targets: {temperature: 2}}, {hints: {student: blocks.0, teacher: blocks.1}}]
+          terms: [{soft_targets: {temperature: 2}}, {hidden_states: {layers: [{student: blocks.0, teacher: blocks.1}]}}]
           training: {steps: 3, batch_size: 32}
           """)
       _ = try RunRecipe.run(configuration, in: "\(folder)/run")
