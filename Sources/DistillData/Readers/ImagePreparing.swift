@@ -88,9 +88,11 @@ extension RawImage {
 
   /// The middle of the picture, filled up with black where it is smaller.
   private func middle(height newHeight: Int, width newWidth: Int) throws -> RawImage {
-    // torchvision rounds halves to the even number.
-    let top = Int((Double(height - newHeight) / 2).rounded(.toNearestOrEven))
-    let left = Int((Double(width - newWidth) / 2).rounded(.toNearestOrEven))
+    // torchvision rounds halves to the even number where it cuts, and down where it fills up.
+    func start(_ old: Int, _ new: Int) -> Int {
+      old < new ? -((new - old) / 2) : Int((Double(old - new) / 2).rounded(.toNearestOrEven))
+    }
+    let (top, left) = (start(height, newHeight), start(width, newWidth))
     var result = [UInt8](repeating: 0, count: newHeight * newWidth * channels)
     for row in max(0, -top)..<max(max(0, -top), min(newHeight, height - top)) {
       for column in max(0, -left)..<max(max(0, -left), min(newWidth, width - left)) {
