@@ -10,8 +10,8 @@ public struct PictureFit: Sendable, Equatable {
   }
 }
 
-/// How a picture is brought to the size that a model of another library knows: as Pillow and torchvision do it, number for
-/// number as far as bytes go.
+/// How a picture is brought to the size that a model of another library knows: as Pillow and torchvision do it, to one level
+/// of 255.
 extension RawImage {
   public enum Interpolation: String, Sendable, CaseIterable {
     /// A triangle around each new pixel.
