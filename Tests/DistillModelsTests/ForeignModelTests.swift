@@ -56,8 +56,7 @@ struct ForeignFixture: Decodable, Sendable, CustomTestStringConvertible {
       guard Self.digest(tensors) == digest else { continue }
       return (table, try tensors.map { filled ? try Self.filled($0) : $0 } + extra)
     }
-    Issue.record("no table of \(name) has the library's keys")
-    throw MissingFixture(key: name)
+    throw ModelError(["no table of \(name) has the library's keys"])
   }
 
   /// FNV-1a over the sorted lines `key [sizes]`.
