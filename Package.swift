@@ -104,7 +104,8 @@ let package = Package(
       ]),
     .testTarget(name: "distillTests", dependencies: ["DistillRecipes", "distill"]),
     // They run the binary, which this dependency builds.
-    .testTarget(name: "DistillCommandTests", dependencies: ["Torch", "TorchNN", "DistillRecipes", "distill"]),
+    .testTarget(
+      name: "DistillCommandTests", dependencies: ["Torch", "TorchNN", "DistillModels", "DistillRecipes", "distill"]),
     .testTarget(
       name: "DocumentationTests",
       dependencies: [

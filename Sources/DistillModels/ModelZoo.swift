@@ -16,6 +16,11 @@ public enum ModelZoo {
     ResNet.architecture,
     ReusedClassifier.architecture,
     TextDecoder.architecture,
+    Llama.architecture,
+    TextEncoder.architecture,
+    VisionTransformer.architecture,
+    EfficientNet.architecture,
+    MobileNetV3.architecture,
   ]
 
   /// Models with more parameters are refused: they are a slip more often than a wish.

@@ -247,6 +247,21 @@ public final class TextDecoder: ZooModel, GenerativeLayer {
   }
 }
 
+extension TextDecoder: KnownElsewhere {
+  public var headKeys: [String] { ["lm_head"] }
+
+  /// Hugging Face's GPT-2 with the masks that older files keep, and without a head.
+  public var keyTables: [KeyTable] {
+    let masks = blocks.indices.flatMap { ["h.\($0).attn.bias", "h.\($0).attn.masked_bias"] }
+    return [
+      KeyTable(
+        "Hugging Face's GPT-2", [(ours: "transformer", foreign: "transformer")],
+        unused: masks.map { "transformer." + $0 }),
+      KeyTable("Hugging Face's GPT-2 without a head", [(ours: "transformer", foreign: "")], unused: masks),
+    ]
+  }
+}
+
 extension TextDecoder.Attention: MultiplyAddCounting {
   public func multiplyAdds(input: [Int], output: [Int]) throws -> Int {
     guard output.count == 3 else {

@@ -94,11 +94,37 @@ import TorchNN
         "decoder", ["depth": 2, "width": 8, "heads": 2, "tied": false], inputShape: [6], classCount: 3),
       ["transformer.h.0", "transformer.h.1.attn", "transformer.ln_f", "lm_head"]
     ),
+    (
+      ModelSpecification(
+        "llama", ["depth": 2, "width": 8, "heads": 4, "key_heads": 2], inputShape: [6], classCount: 3),
+      ["model.layers.0", "model.layers.1.self_attn", "model.norm", "lm_head"]
+    ),
+    (
+      ModelSpecification(
+        "bert", ["vocabulary": 11, "depth": 2, "width": 8, "heads": 2, "length": 9], inputShape: [6], classCount: 3),
+      [
+        "bert.embeddings", "bert.encoder.layer.0", "bert.encoder.layer.1.attention.self", "bert.pooler.dense",
+        "classifier",
+      ]
+    ),
+    (
+      ModelSpecification(
+        "vit", ["patch": 4, "depth": 2, "width": 8, "heads": 2], inputShape: [3, 8, 8], classCount: 3),
+      ["patch_embed.proj", "blocks.0", "blocks.1.attn", "norm", "head"]
+    ),
+    (
+      ModelSpecification("efficientnet", ["width": 0.25, "dropout": 0.0], inputShape: [3, 32, 32], classCount: 3),
+      ["blocks.0", "blocks.1.0", "blocks.3.0.se", "blocks.6", "classifier"]
+    ),
+    (
+      ModelSpecification("mobilenet-v3", ["width": 0.25], inputShape: [3, 32, 32], classCount: 3),
+      ["features.0", "features.4", "features.12", "classifier.3"]
+    ),
   ]
 
   /// What a family takes: numbers of tokens, or images.
   private func inputs(_ count: Int, _ specification: ModelSpecification) throws -> Tensor {
-    guard specification.architecture == "decoder" else { return try images(count, specification.inputShape) }
+    guard specification.inputShape.count == 1 else { return try images(count, specification.inputShape) }
     let length = specification.inputShape[0]
     let tokens = (0..<count * length).map { Float($0 % specification.classCount) }
     return try Tensor(tokens, shape: [count, length])
@@ -137,7 +163,7 @@ import TorchNN
     let state = Dictionary(uniqueKeysWithValues: model.state.map { ($0.name, $0.tensor.shape) })
     let row = try trace.activation(at: places[1])
     #expect(state["\(family.classifier).weight"] == [specification.classCount, try row.size(-1)])
-    let hasBias = family.input != .tokens
+    let hasBias = !["decoder", "llama"].contains(family.name)
     #expect(state["\(family.classifier).bias"] == (hasBias ? [specification.classCount] : nil))
     let classifier = model.module(at: family.classifier)
     #expect(classifier is Linear || classifier is FixedLinear)
@@ -160,7 +186,9 @@ import TorchNN
   @Test(arguments: tapped.indices)
   func trainingAndEvaluationDiffer(index: Int) throws {
     var specification = Self.tapped[index].0
-    if ["mlp", "decoder"].contains(specification.architecture) { specification.options["dropout"] = 0.5 }
+    if ["mlp", "decoder", "llama", "bert", "vit"].contains(specification.architecture) {
+      specification.options["dropout"] = 0.5
+    }
     let model = try ModelZoo.make(specification)
     let input = try inputs(8, specification)
     let buffers = { try model.namedBuffers.map { try $0.tensor.doubles() } }
@@ -226,7 +254,7 @@ import TorchNN
 
   /// Networks of convolutions take other sizes of image than the one they were made for.
   @Test func imagesOfOnePixelPass() throws {
-    let fixed = ["mlp", "convnet", "resnet9", "decoder"]
+    let fixed = ["mlp", "convnet", "resnet9", "decoder", "llama", "bert", "vit"]
     for (specification, _) in Self.tapped where !fixed.contains(specification.architecture) {
       var tiny = specification
       tiny.inputShape = [specification.inputShape[0], 1, 1]

@@ -147,9 +147,10 @@ public enum DatasetCatalog {
   private static func loadPictures(_ folder: String, _ options: DatasetOptions) throws -> (any Dataset, any Dataset) {
     let size = options.imageSize.map { (height: $0, width: $0) }
     let train = try ImageFolder.read(
-      "\(folder)/train", size: size, channels: options.channels, classNames: options.classNames)
+      "\(folder)/train", size: size, fit: options.fit, channels: options.channels, classNames: options.classNames)
     let test = try ImageFolder.read(
-      "\(folder)/test", size: (train.exampleShape[1], train.exampleShape[2]), channels: options.channels,
+      "\(folder)/test", size: (train.exampleShape[1], train.exampleShape[2]), fit: options.fit,
+      channels: options.channels,
       classNames: train.classNames)
     return (train, test)
   }
@@ -159,6 +160,8 @@ public enum DatasetCatalog {
 public struct DatasetOptions: Sendable, Equatable {
   /// The side in pixels of the square to which pictures are brought; nil when all have the same size.
   public var imageSize: Int?
+  /// How pictures are brought to it, where not by the mean of areas.
+  public var fit: PictureFit?
   /// The channels of pictures: 1 for grey, 3 for colour.
   public var channels: Int
   /// The name of a table's label column, or its number from 1 on; nil for the last one.

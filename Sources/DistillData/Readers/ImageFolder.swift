@@ -14,17 +14,19 @@ public enum ImageFolder {
   ///
   /// - Parameters:
   ///   - size: to which every picture is brought; nil when all have the same size already
+  ///   - fit: how they are brought to it, where not by the mean of areas
   ///   - channels: 1 for grey, 3 for colour
   ///   - classNames: the classes in the order of their labels; nil for the names of the folders, sorted
   ///   - progress: is told how many of how many pictures are done; on several threads, but one at a time
   /// - Throws: `DataError` that names the pictures that cannot be read.
   public static func read(
-    _ folder: String, size: (height: Int, width: Int)? = nil, channels: Int = 3, name: String? = nil,
+    _ folder: String, size: (height: Int, width: Int)? = nil, fit: PictureFit? = nil, channels: Int = 3,
+    name: String? = nil,
     classNames: [String]? = nil, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
   ) throws -> ArrayDataset {
     let (files, labels, classNames, notices) = try list(folder, classNames: classNames)
     return try load(
-      files, of: folder, size: size, channels: channels, name: name, labels: labels, classNames: classNames,
+      files, of: folder, size: size, fit: fit, channels: channels, name: name, labels: labels, classNames: classNames,
       notices: notices, progress: progress)
   }
 
@@ -33,7 +35,8 @@ public enum ImageFolder {
   ///
   /// - Throws: `DataError` that names the pictures that cannot be read, or when there are none.
   public static func readUnlabelled(
-    _ folder: String, size: (height: Int, width: Int)? = nil, channels: Int = 3, name: String? = nil,
+    _ folder: String, size: (height: Int, width: Int)? = nil, fit: PictureFit? = nil, channels: Int = 3,
+    name: String? = nil,
     progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
   ) throws -> ArrayDataset {
     var notices: [String] = []
@@ -42,12 +45,14 @@ public enum ImageFolder {
       throw DataError(file: folder, "has no pictures", remedy: "Put PNG or JPEG files there")
     }
     return try load(
-      files, of: folder, size: size, channels: channels, name: name, labels: [], classNames: [], notices: notices,
+      files, of: folder, size: size, fit: fit, channels: channels, name: name, labels: [], classNames: [],
+      notices: notices,
       progress: progress)
   }
 
   private static func load(
-    _ files: [String], of folder: String, size: (height: Int, width: Int)?, channels: Int, name: String?,
+    _ files: [String], of folder: String, size: (height: Int, width: Int)?, fit: PictureFit?, channels: Int,
+    name: String?,
     labels: [Int32], classNames: [String], notices: [String],
     progress: (@Sendable (_ done: Int, _ total: Int) -> Void)?
   ) throws -> ArrayDataset {
@@ -74,7 +79,10 @@ public enum ImageFolder {
     DispatchQueue.concurrentPerform(iterations: files.count) { index in
       let outcome = Result {
         var image = try RawImage.read(files[index]).converted(channels: channels)
-        if resizes {
+        if let fit {
+          image = try image.prepared(
+            height: target.height, width: target.width, shorterSide: fit.shorterSide, interpolation: fit.interpolation)
+        } else if resizes {
           image = try image.resized(width: target.width, height: target.height)
         } else if (image.height, image.width) != target {
           throw DataError(

@@ -163,13 +163,27 @@ final class ModelCheck {
           "teacher", "its classes are called \(short(description.labels)), those of the data \(short(names))")
       }
     }
+    checkPreparation(description)
     let (own, given) = (description.normalization, materials.normalization)
-    if !areAlike(own, given) {
+    // Another library may say nothing of how inputs were normalized.
+    if !areAlike(own, given), !folder.isForeign || description.preparation != nil {
       check.warn(
         "teacher",
         "it was trained on inputs with \(describe(own)), and the recipe shows it inputs with \(describe(given)): "
           + "set data.normalize to what it knows")
     }
+  }
+
+  /// Whether pictures are brought to their size as the teacher knows it.
+  private func checkPreparation(_ description: ModelFolder.Description) {
+    guard let preparation = description.preparation, configuration.data.dataset == "folder" else { return }
+    let fit = PictureFit(preparation)
+    guard configuration.data.fit != fit else { return }
+    let side = fit.shorterSide.map { "shorter_side: \($0), " } ?? ""
+    check.warn(
+      "teacher",
+      "it knows pictures that are prepared in another way: set data to {image_size: \(preparation.size[0]), "
+        + "\(side)interpolation: \(fit.interpolation.rawValue), …}")
   }
 
   private func short(_ names: [String]) -> String {

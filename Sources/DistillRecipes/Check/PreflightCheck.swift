@@ -287,6 +287,7 @@ extension Configuration {
         ("data.dataset", setting.data.dataset == data.dataset),
         ("data.path", setting.data.path == data.path),
         ("data.image_size", setting.data.imageSize == data.imageSize),
+        ("data.shorter_side or data.interpolation", setting.data.fit == data.fit),
         ("data.channels", setting.data.channels == data.channels),
         ("data.label_column", setting.data.labelColumn == data.labelColumn),
         ("data.unit, data.length or data.test_fraction", setting.data.text == data.text),

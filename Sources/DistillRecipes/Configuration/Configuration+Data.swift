@@ -11,6 +11,7 @@ extension Configuration.Data {
     }
     path = map.path("path")
     imageSize = map.int("image_size", .from(1, to: 4096))
+    fit = Self.readFit(map)
     channels = map.value("channels")?.choice(of: ["1", "3"]).flatMap { Int($0) } ?? 3
     labelColumn = map.text("label_column")
     validation = map.value("validation").flatMap(Self.readAmount) ?? .fraction(0.1)
@@ -38,7 +39,11 @@ extension Configuration.Data {
         "path", "data.path is for the datasets that have files, not 'digits', which comes with the program",
         hint: "leave it out")
     }
-    for (key, kind) in [("image_size", "folder"), ("channels", "folder"), ("label_column", "csv")]
+    let kinds = [
+      ("image_size", "folder"), ("shorter_side", "folder"), ("interpolation", "folder"), ("channels", "folder"),
+      ("label_column", "csv"),
+    ]
+    for (key, kind) in kinds
     where map.value(key) != nil && dataset != kind {
       map.report(key, "data.\(key) is for the dataset '\(kind)', not '\(dataset)'", hint: "leave it out")
     }
@@ -48,6 +53,22 @@ extension Configuration.Data {
         hint: "add an augmentation, or leave views out", severity: .warning)
     }
     checkTransferSet(map)
+  }
+
+  private static func readFit(_ map: RecipeMap) -> PictureFit? {
+    let words = ["area"] + RawImage.Interpolation.allCases.map(\.rawValue)
+    let word = map.value("interpolation")?.choice(of: words) ?? "area"
+    let shorterSide = map.int("shorter_side", .from(1, to: 4096))
+    let interpolation = RawImage.Interpolation(rawValue: word)
+    for key in ["shorter_side", "interpolation"] where map.value(key) != nil && map.value("image_size") == nil {
+      map.report(
+        key, "data.\(key) is of no use without data.image_size", hint: "say to which size, such as image_size: 224")
+    }
+    if shorterSide != nil, interpolation == nil {
+      map.report(
+        "shorter_side", "data.shorter_side needs data.interpolation", hint: "add interpolation: bilinear or bicubic")
+    }
+    return interpolation.map { PictureFit(shorterSide: shorterSide, interpolation: $0) }
   }
 
   /// What can be said of the transfer set without looking at any data.
@@ -255,6 +276,8 @@ extension Configuration.Data {
       "dataset": .text(dataset),
       "path": path.map { .text($0) },
       "image_size": imageSize.map { .int($0) },
+      "shorter_side": fit?.shorterSide.map { .int($0) },
+      "interpolation": fit.map { .text($0.interpolation.rawValue) },
       "channels": dataset == "folder" ? .int(channels) : nil,
       "label_column": labelColumn.map { .text($0) },
       "validation": validation.node,

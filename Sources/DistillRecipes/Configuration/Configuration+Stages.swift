@@ -91,7 +91,8 @@ extension Configuration {
   static let stageSections = ["data", "teacher", "student", "terms", "alpha", "training"]
   /// What the whole run has one of.
   static let sharedDataKeys = [
-    "dataset", "path", "image_size", "channels", "label_column", "unit", "length", "test_fraction", "validation",
+    "dataset", "path", "image_size", "shorter_side", "interpolation", "channels", "label_column", "unit", "length",
+    "test_fraction", "validation",
     "normalize",
   ]
 

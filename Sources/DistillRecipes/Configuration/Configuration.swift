@@ -57,6 +57,8 @@ extension Configuration {
     public var path: String?
     /// The side of the square that pictures in a folder are brought to; nil when all have one size.
     public var imageSize: Int?
+    /// How pictures in a folder are brought to it; nil: by the mean of areas, without regard to proportions.
+    public var fit: PictureFit?
     /// Of pictures in a folder: 1 for grey, 3 for colour.
     public var channels: Int
     /// The column of a CSV file that holds the class.

@@ -59,6 +59,8 @@ public enum RecipeReference {
     Key("data.dataset", nil, "a name from the catalog; idx, csv, folder or text for your own files"),
     Key("data.path", nil, "the folder, or the file of a text; the catalog's own where there is one"),
     Key("data.image_size", nil, "of folder: the side in pixels of the square that pictures are brought to"),
+    Key("data.shorter_side", nil, "of folder: what the shorter side is brought to before the middle is cut out"),
+    Key("data.interpolation", nil, "of folder: area, bilinear or bicubic (as Pillow has them); without it area"),
     Key("data.channels", nil, "of folder: 1 for grey, 3 for colour"),
     Key("data.label_column", nil, "the column of a CSV file with the class"),
     Key("data.unit", "bytes", "of text: what a token is: bytes or characters"),

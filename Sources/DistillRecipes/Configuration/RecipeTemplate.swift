@@ -41,6 +41,8 @@ public enum RecipeTemplate {
       dataset: digits
       # path: data/mine             # needed for your own files
       # image_size: 32              # folder: pictures are brought to 32×32 pixels
+      # shorter_side: 36            # folder: the shorter side, before the middle is cut out
+      # interpolation: bicubic      # folder: area (the default), bilinear or bicubic
       # channels: 3                 # folder: 3 for colour, 1 for grey
       # label_column: class         # csv: the column with the class; without it the last one
       # unit: bytes                 # text (a file, or a folder of .txt and .md): tokens are bytes or characters

@@ -1,3 +1,4 @@
+import DistillModels
 import Torch
 import TorchNN
 
@@ -17,6 +18,19 @@ extension Checkpoint {
       }
     }
     return checkpoint
+  }
+}
+
+extension Module {
+  /// Loads weights that somebody names, in our spelling or in another that the model knows.
+  ///
+  /// - Parameter asStart: whether they are only where a training starts: then a model of another library, which may have no
+  ///   head or one for other classes, leaves the head as it is
+  /// - Throws: `RunError`, `CheckpointError`, `StateError`
+  @discardableResult
+  func loadWeights(_ path: String, asStart: Bool = false) throws -> ForeignLoad {
+    try loadForeign(
+      try Checkpoint.readFinite(path), newHead: asStart && ForeignModel.isThere(FilePath.folder(of: path)))
   }
 }
 

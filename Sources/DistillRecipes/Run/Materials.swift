@@ -48,6 +48,7 @@ struct Materials: Sendable {
     }
     var options = DatasetOptions()
     options.imageSize = configuration.imageSize
+    options.fit = configuration.fit
     options.channels = configuration.channels
     options.labelColumn = configuration.labelColumn
     options.use(configuration.text)

@@ -6,7 +6,8 @@ import Torch
 import TorchNN
 
 /// A model as people keep it: `model.safetensors`, `config.json` with everything needed to use the weights, and
-/// `README.md`, the model card. It is the layout that Hugging Face's tools expect.
+/// `README.md`, the model card. It is the layout that Hugging Face's tools expect. Folders of other libraries can be read,
+/// too: see `ForeignModel`.
 public struct ModelFolder: Sendable {
   /// What `config.json` holds.
   public struct Description: Codable, Sendable, Equatable {
@@ -16,11 +17,32 @@ public struct ModelFolder: Sendable {
     public var labels: [String]
     /// What was done to the inputs before the model saw them; nil: nothing.
     public var normalization: Normalization?
+    /// How pictures were brought to the size of the inputs, where the model comes from another library that says so.
+    public var preparation: ImagePreparation?
+    /// What a person should know of how the folder of another library was read.
+    var notices: [String] = []
 
-    public init(model: ModelSpecification, labels: [String], normalization: Normalization?) {
+    private enum CodingKeys: String, CodingKey {
+      case model, labels, normalization, preparation
+    }
+
+    public init(
+      model: ModelSpecification, labels: [String], normalization: Normalization?, preparation: ImagePreparation? = nil
+    ) {
       self.model = model
       self.labels = labels
       self.normalization = normalization
+      self.preparation = preparation
+    }
+
+    /// What the folder of another library says.
+    init(_ foreign: ForeignModel) {
+      self.init(
+        model: foreign.specification, labels: foreign.labels,
+        normalization: foreign.preparation.map {
+          Normalization(mean: $0.mean, standardDeviation: $0.standardDeviation)
+        }, preparation: foreign.preparation)
+      notices = foreign.notices
     }
   }
 
@@ -41,6 +63,9 @@ public struct ModelFolder: Sendable {
   }
 
   public var exists: Bool { FileManager.default.fileExists(atPath: configuration) }
+
+  /// Whether another library wrote it.
+  public var isForeign: Bool { ForeignModel.isThere(path) }
 
   /// Writes the folder. Each file is replaced as a whole.
   ///
@@ -70,7 +95,9 @@ public struct ModelFolder: Sendable {
     }
     let description: Description
     do {
-      description = try ResultJSON.decode(data)
+      description = try isForeign ? Description(ForeignModel(folder: path)) : ResultJSON.decode(data)
+    } catch let error where error is ModelError || error is CheckpointError {
+      throw RunError("\(error)")
     } catch {
       throw RunError("\(configuration) cannot be understood: \(explanation(error))")
     }
@@ -89,11 +116,28 @@ public struct ModelFolder: Sendable {
   ///
   /// - Throws: `RunError`, `ModelError`, `CheckpointError` or `StateError`, each with the file and what to mend.
   public func load() throws -> (model: any Layer, description: Description) {
-    let description = try description()
+    var description = try description()
     let model = try ModelZoo.make(description.model)
-    try model.load(try Checkpoint.readFinite(weights))
+    description.notices += try model.loadWeights(weights).notices
     model.eval()
     return (model, description)
+  }
+}
+
+extension RawImage {
+  /// The picture as a model wants it; where nothing is said, brought to the size without regard to its proportions.
+  func prepared(as preparation: ImagePreparation?, height: Int, width: Int) throws -> RawImage {
+    guard let fit = preparation.map(PictureFit.init) else { return try resized(width: width, height: height) }
+    return try prepared(
+      height: height, width: width, shorterSide: fit.shorterSide, interpolation: fit.interpolation)
+  }
+}
+
+extension PictureFit {
+  init(_ preparation: ImagePreparation) {
+    self.init(
+      shorterSide: preparation.shorterSide,
+      interpolation: preparation.interpolation == .bicubic ? .bicubic : .bilinear)
   }
 }
 

@@ -6,6 +6,8 @@ import Torch
 struct ModelSource {
   var weights: String
   var specification: ModelSpecification?
+  /// Whether another library wrote the folder.
+  var isForeign = false
 
   /// - Parameters:
   ///   - path: a file of weights or a model folder, as a recipe names it
@@ -19,6 +21,7 @@ struct ModelSource {
       weights = isFolder.boolValue ? folder.weights : path
       if isFolder.boolValue || (FilePath.name(of: path) == "model.safetensors" && folder.exists) {
         specification = try folder.description().model
+        isForeign = folder.isForeign
       }
     } else if let trained, trained.exists {
       weights = trained.weights
@@ -30,12 +33,35 @@ struct ModelSource {
   }
 }
 
+extension ModelSource {
+  /// What a student is that starts here: where another library wrote the folder, with a head for the classes of the data.
+  func start(inputShape: [Int], classCount: Int) -> ModelSpecification? {
+    guard var specification, isForeign else { return specification }
+    specification = specification.fitted(to: inputShape)
+    if specification.architecture == "bert" { specification.options["head"] = "classes" }
+    if !["decoder", "llama"].contains(specification.architecture) { specification.classCount = classCount }
+    return specification
+  }
+}
+
+extension ModelSpecification {
+  /// For texts as long as those of the data: a transformer reads any up to its greatest length.
+  func fitted(to inputShape: [Int]) -> ModelSpecification {
+    guard self.inputShape.count == 1, inputShape.count == 1, case .integer(let longest) = options["length"],
+      inputShape[0] <= max(longest, self.inputShape[0])
+    else { return self }
+    var fitted = self
+    fitted.inputShape = inputShape
+    return fitted
+  }
+}
+
 // What the models of a recipe are, once the data is known.
 
 extension Configuration.Student {
   /// - Throws: `RunError`, `ModelError` when the student is not said or does not fit the data.
   func specification(inputShape: [Int], classCount: Int) throws -> ModelSpecification {
-    let own = try weights.map { try ModelSource($0).specification } ?? nil
+    let own = try weights.map { try ModelSource($0).start(inputShape: inputShape, classCount: classCount) } ?? nil
     guard let specification = model?.specification(inputShape: inputShape, classCount: classCount) ?? own else {
       throw RunError("student.model has to say what the student is")
     }

@@ -29,7 +29,7 @@ extension Configuration {
     let model = try located(owner) {
       let model = try ModelZoo.make(try recipe.studentSpecification(inputShape: inputShape, classCount: classCount))
       if let weights = recipe.student.weights {
-        try model.load(try Checkpoint.readFinite(try ModelSource(weights).weights))
+        try model.loadWeights(try ModelSource(weights).weights, asStart: true)
       }
       if recipe.student.keyThatNeedsTeacher != nil {
         // Whether it fits can be seen from any weights.
@@ -77,7 +77,7 @@ extension Configuration {
         try located("the peer '\(peer.name)': ") {
           let model = try ModelZoo.make(
             try peer.specification(student: recipe.student, inputShape: shape, classCount: classes))
-          if let weights = peer.weights { try model.load(try Checkpoint.readFinite(try ModelSource(weights).weights)) }
+          if let weights = peer.weights { try model.loadWeights(ModelSource(weights).weights, asStart: true) }
           return TeachingModels.Member(name: peer.name, model: model)
         }
       }
@@ -101,7 +101,7 @@ extension Configuration {
       }
       let source = try TeacherMember(member, named: name, orTrainedIn: nil, materials: materials)
       let model = try ModelZoo.make(source.specification)
-      try model.load(try Checkpoint.readFinite(source.weights))
+      try model.loadWeights(source.weights)
       return TeachingModels.Member(name: name, model: model, weight: source.weight, classes: source.classes)
     }
     try Member.requireAll(materials.train.classNames, knownBy: found.members.map(\.classes))

@@ -31,7 +31,7 @@ extension Configuration {
     guard let own = try ModelSource(member.weights).specification else {
       throw RunError("the teacher's weights \(member.weights ?? "") come without a config.json: give teacher.model")
     }
-    return try ModelZoo.resolve(own)
+    return try ModelZoo.resolve(own.fitted(to: inputShape))
   }
 }
 

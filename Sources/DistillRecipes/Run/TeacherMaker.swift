@@ -143,7 +143,7 @@ struct TeacherMaker: Sendable {
   /// A member with its weights, on the device.
   func makeModel(_ member: TeacherMember) throws -> any Layer {
     let model = try ModelZoo.make(member.specification)
-    try model.load(try Checkpoint.readFinite(member.weights))
+    try model.loadWeights(member.weights)
     try model.move(to: device)
     if channelsLast { try model.useChannelsLast() }
     return model

@@ -27,7 +27,7 @@ struct TeacherMember: Sendable {
     let source = try ModelSource(student?.path ?? member.weights, orTrainedIn: student == nil ? trained : nil)
     guard
       var specification = member.model?.specification(inputShape: inputShape, classCount: classCount)
-        ?? source.specification
+        ?? source.specification?.fitted(to: inputShape)
     else { throw RunError("the teacher's weights \(source.weights) come without a config.json: give teacher.model") }
     if let own = source.specification, member.model != nil { specification.classCount = own.classCount }
     guard specification.inputShape == inputShape else {

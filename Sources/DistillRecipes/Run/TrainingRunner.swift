@@ -258,7 +258,7 @@ struct TrainingRunner {
     ) {
       try ModelZoo.make(specification)
     }
-    if let weights { try model.load(try Checkpoint.readFinite(weights)) }
+    if let weights { try model.loadWeights(weights, asStart: true) }
     try model.move(to: device)
     if job.training.channelsLast { try model.useChannelsLast() }
     return model
@@ -278,7 +278,10 @@ struct TrainingRunner {
           if job.mean != nil { return student.state }
           if let models = teachers?.models(for: choice) { return models.count == 1 ? models[0].state : nil }
           let members = try teacherMaker(job)?.members.filter { choice == .all || choice == .named($0.name) } ?? []
-          return members.count == 1 ? try Checkpoint.read(members[0].weights).tensors : nil
+          guard members.count == 1 else { return nil }
+          let model = try ModelZoo.make(members[0].specification)
+          try model.loadWeights(members[0].weights)
+          return model.state
         }
       })
   }

@@ -80,7 +80,7 @@ extension Materials {
         var whole = addition
         whole.examples = nil
         let key = whole.node.flow
-        let dataset = try loaded[key] ?? addition.load(like: train, as: data.text)
+        let dataset = try loaded[key] ?? addition.load(like: train, as: data.text, fit: data.fit)
         loaded[key] = dataset
         guard try dataset.contentHash != train.contentHash else {
           throw RunError("data.also: \(dataset.name) is the recipe's own data set, whose examples are shown anyway")
@@ -189,7 +189,10 @@ extension Configuration.Addition {
   /// - Parameters:
   ///   - first: the data set that they are put beside
   ///   - text: how texts are read; nil where it is none
-  fileprivate func load(like first: any Dataset, as text: Configuration.TextForm?) throws -> any Dataset {
+  ///   - fit: how pictures are brought to the size of the first
+  fileprivate func load(
+    like first: any Dataset, as text: Configuration.TextForm?, fit: PictureFit?
+  ) throws -> any Dataset {
     if let text, dataset ?? "text" == "text" {
       // Of the tokens of the first: what the teacher does not know it cannot be asked about.
       return try TextFiles.load(
@@ -206,7 +209,7 @@ extension Configuration.Addition {
     }
     if dataset == "folder", let path {
       let (size, channels) = try size()
-      return try ImageFolder.read("\(path)/train", size: size, channels: channels)
+      return try ImageFolder.read("\(path)/train", size: size, fit: fit, channels: channels)
     }
     if let dataset {
       var options = DatasetOptions()
@@ -224,7 +227,7 @@ extension Configuration.Addition {
     }
     let (size, channels) = try size()
     return labels == .byName
-      ? try ImageFolder.read(path, size: size, channels: channels)
-      : try ImageFolder.readUnlabelled(path, size: size, channels: channels)
+      ? try ImageFolder.read(path, size: size, fit: fit, channels: channels)
+      : try ImageFolder.readUnlabelled(path, size: size, fit: fit, channels: channels)
   }
 }

@@ -53,8 +53,8 @@ enum SpaceText {
   /// scores would not be of the same examples.
   private static let fixed = [
     "name", "description", "seed", "seeds", "device", "threads", "parallel", "output", "compare", "alone", "settings",
-    "data.dataset", "data.path", "data.validation", "data.image_size", "data.channels", "data.label_column",
-    "data.text", "data.labels",
+    "data.dataset", "data.path", "data.validation", "data.image_size", "data.shorter_side", "data.interpolation",
+    "data.channels", "data.label_column", "data.text", "data.labels",
   ]
 
   /// - Throws: `RunError` with what is not understood.

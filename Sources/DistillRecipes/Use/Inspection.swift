@@ -15,6 +15,11 @@ public struct Inspection: Encodable, Sendable {
     public var specification: ModelSpecification
     public var labels: [String]
     public var summary: ModelSummary
+    /// Whose folder it is, where another library wrote it, and what that calls the model.
+    public var origin: String?
+    /// How pictures are brought to it, where the folder says so.
+    public var preparation: ImagePreparation?
+    public var notices: [String] = []
   }
 
   public struct TensorRow: Encodable, Sendable {
@@ -112,9 +117,16 @@ public struct Inspection: Encodable, Sendable {
   private static func model(_ path: String, role: String) throws -> Model {
     let named = try NamedModel(path)
     let specification = try ModelZoo.resolve(named.description.model)
-    return Model(
+    var model = Model(
       role: role, path: path, specification: specification, labels: named.description.labels,
       summary: try named.model.summary(inputShape: specification.inputShape))
+    model.preparation = named.description.preparation
+    model.notices = named.description.notices
+    if named.folder.isForeign {
+      let foreign = try ForeignModel(folder: named.folder.path)
+      model.origin = "\(foreign.name) of \(foreign.library.rawValue)"
+    }
+    return model
   }
 
   private static func models(of configuration: Configuration) throws -> [Model] {

@@ -46,7 +46,8 @@ public struct ModelPrediction: Encodable, Sendable {
     var places: [Int] = []
     for picture in pictures {
       do {
-        let image = try RawImage.read(picture).converted(channels: shape[0]).resized(width: shape[2], height: shape[1])
+        let image = try RawImage.read(picture).converted(channels: shape[0])
+          .prepared(as: named.description.preparation, height: shape[1], width: shape[2])
         pixels += image.planes
         places.append(items.count)
         items.append(Item(source: picture, label: nil, top: [], continuation: nil, problem: nil))

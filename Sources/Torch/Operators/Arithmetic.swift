@@ -13,6 +13,8 @@ extension Operator {
   fileprivate static let exponential = Operator("aten::exp")
   fileprivate static let logarithm = Operator("aten::log")
   fileprivate static let squareRoot = Operator("aten::sqrt")
+  fileprivate static let cosine = Operator("aten::cos")
+  fileprivate static let sine = Operator("aten::sin")
   fileprivate static let absolute = Operator("aten::abs")
   fileprivate static let round = Operator("aten::round")
   fileprivate static let power = Operator("aten::pow", overload: "Tensor_Scalar")
@@ -83,6 +85,10 @@ extension Tensor {
   public func logarithm() throws -> Tensor { try Dispatcher.call(.logarithm, self) }
   /// √x; NaN where x is negative.
   public func squareRoot() throws -> Tensor { try Dispatcher.call(.squareRoot, self) }
+  /// cos x, of an angle in radians.
+  public func cosine() throws -> Tensor { try Dispatcher.call(.cosine, self) }
+  /// sin x, of an angle in radians.
+  public func sine() throws -> Tensor { try Dispatcher.call(.sine, self) }
   /// |x|.
   public func absolute() throws -> Tensor { try Dispatcher.call(.absolute, self) }
   /// The nearest whole number; of two that are as near the even one.

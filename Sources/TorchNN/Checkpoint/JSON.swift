@@ -1,6 +1,6 @@
 /// A JSON value whose objects keep their order. Parsed strictly, because a checkpoint's head comes from anywhere: keys that
 /// stand twice, numbers that do not fit and deep nesting are refused. Whole numbers stay whole.
-enum JSON {
+package enum JSON {
   case null
   case bool(Bool)
   case integer(Int)
@@ -9,12 +9,12 @@ enum JSON {
   case array([JSON])
   case object([(key: String, value: JSON)])
 
-  struct SyntaxError: Error {
-    var problem: String
-    var offset: Int
+  package struct SyntaxError: Error {
+    package var problem: String
+    package var offset: Int
   }
 
-  init(parsing bytes: UnsafeRawBufferPointer) throws {
+  package init(parsing bytes: UnsafeRawBufferPointer) throws {
     var parser = JSONParser(bytes: bytes)
     self = try parser.value(depth: 0)
     parser.skipSpace()
@@ -22,7 +22,7 @@ enum JSON {
   }
 
   /// `text` with quotes, ready to stand in a JSON file.
-  static func quoted(_ text: String) -> String {
+  package static func quoted(_ text: String) -> String {
     var result = "\""
     for scalar in text.unicodeScalars {
       switch scalar {

@@ -18,6 +18,9 @@ struct InspectCommand: ParsableCommand {
         distill inspect runs/digits/student
         distill inspect weights.safetensors
         distill inspect resnet18.pth
+        distill inspect models/all-MiniLM-L6-v2
+
+      Folders of Hugging Face's transformers and of timm are model folders, too.
       """)
 
   @Argument(help: "A model folder, a run folder, a recipe or a file of weights.", completion: .file())
@@ -53,6 +56,9 @@ struct InspectCommand: ParsableCommand {
         + "\(Quantity.integer(summary.parameters)) parameters, \(Quantity.bytes(summary.bytes)), "
         + "\(Quantity.integer(summary.multiplyAdds)) multiply-adds for an input")
     if let path = model.path { terminal.line(Terminal.plain(path)) }
+    if let origin = model.origin { terminal.sentences("from a folder with \(Terminal.plain(origin))") }
+    if let preparation = model.preparation { terminal.sentences(Terminal.plain(words(preparation))) }
+    for notice in model.notices { terminal.sentences("note: \(Terminal.plain(notice))") }
     if isAlone {
       var table = TextTable([
         .init("layer"), .init("kind"), .init("output"), .init("parameters", .right), .init("multiply-adds", .right),
@@ -99,6 +105,13 @@ struct InspectCommand: ParsableCommand {
     }
     terminal.write(table.text(for: terminal))
     terminal.line()
+  }
+
+  private func words(_ preparation: ImagePreparation) -> String {
+    func list(_ numbers: [Float]) -> String { numbers.map { "\($0)" }.joined(separator: ", ") }
+    let cut = preparation.shorterSide.map { "the shorter side to \($0) pixels, the middle " } ?? ""
+    return "pictures: \(cut)\(sizes(preparation.size)), \(preparation.interpolation.rawValue), mean "
+      + "\(list(preparation.mean)), deviation \(list(preparation.standardDeviation))"
   }
 
   private func sizes(_ shape: [Int]) -> String {

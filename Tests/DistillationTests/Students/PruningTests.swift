@@ -90,20 +90,40 @@ import TorchNN
   @Test func everyCriterionAndFamilyIsInTheFixture() {
     #expect(Set(Case.all.map(\.criterion)) == Set(Self.criteria.map(\.rawValue)))
     let families = Set(Case.all.map(\.architecture))
-    // resnet has no widths to choose; layer normalization mixes the decoder's; the student inside another model is
-    // pruned by itself.
-    let others: Set = ["resnet", "decoder", "reused-classifier"]
+    // resnet has no widths to choose; layer normalization mixes those of transformers; the student inside another model is
+    // pruned by itself; blocks with weighed channels are in a test of their own.
+    let others: Set = [
+      "resnet", "decoder", "llama", "bert", "vit", "reused-classifier", "efficientnet", "mobilenet-v3",
+    ]
     #expect(Set(ModelZoo.architectures.map(\.name)).subtracting(families).isSubset(of: others))
   }
 
   /// What is dropped may be anything; if it is zero in the teacher, the student computes what the teacher does.
   @Test(arguments: Case.all)
   func droppedChannelsOfZerosChangeNothing(example: Case) throws {
-    let teacher = try example.make(example.teacher)
-    let student = try example.make(example.student)
+    try Self.dropZeros(
+      of: try example.make(example.teacher), for: try example.make(example.student),
+      by: try #require(Pruning.Criterion(rawValue: example.criterion)), example.inputShape)
+  }
+
+  /// The families whose blocks weigh their channels.
+  @Test(arguments: [
+    ModelSpecification("efficientnet", ["width": 0.5], inputShape: [3, 40, 40], classCount: 5),
+    ModelSpecification("efficientnet", ["width": 0.5, "lite": true], inputShape: [3, 40, 40], classCount: 5),
+    ModelSpecification("mobilenet-v3", ["width": 0.5], inputShape: [3, 40, 40], classCount: 5),
+  ])
+  func weighedChannelsArePruned(specification: ModelSpecification) throws {
+    var thin = specification
+    thin.options["width"] = 0.25
+    try Self.dropZeros(
+      of: try ModelZoo.make(specification), for: try ModelZoo.make(thin), by: .l1, specification.inputShape)
+  }
+
+  private static func dropZeros(
+    of teacher: any Layer, for student: any Layer, by criterion: Pruning.Criterion, _ shape: [Int]
+  ) throws {
     try Self.fill(teacher)
-    let criterion = try #require(Pruning.Criterion(rawValue: example.criterion))
-    let input = try Self.images(2, example.inputShape)
+    let input = try Self.images(2, shape)
     let whole = try Self.answer(teacher, input)
     let dropped = try Self.zeroed(teacher, but: Pruning.start(student: student, fromTeacher: teacher, by: criterion))
     let expected = try Self.answer(teacher, input)

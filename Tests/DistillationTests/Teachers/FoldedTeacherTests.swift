@@ -148,6 +148,12 @@ import TorchNN
       ["student": .model(InnerModel("resnet-cifar", ["depth": 8, "width": 0.25])), "teacher_features": [6, 4, 4]],
       inputShape: [1, 8, 8], classCount: 3),
     ModelSpecification("decoder", ["depth": 2, "width": 8, "heads": 2], inputShape: [6], classCount: 3),
+    ModelSpecification("llama", ["depth": 2, "width": 8, "heads": 2, "key_heads": 1], inputShape: [6], classCount: 3),
+    ModelSpecification(
+      "bert", ["vocabulary": 5, "depth": 2, "width": 8, "heads": 2, "padding": 2], inputShape: [6], classCount: 3),
+    ModelSpecification("vit", ["patch": 4, "depth": 2, "width": 8, "heads": 2], inputShape: [3, 8, 8], classCount: 3),
+    ModelSpecification("efficientnet", ["width": 0.25], inputShape: [3, 32, 32], classCount: 3),
+    ModelSpecification("mobilenet-v3", ["width": 0.25], inputShape: [3, 32, 32], classCount: 3),
   ]
 
   @Test func everyFamilyIsThere() {
@@ -159,7 +165,7 @@ import TorchNN
       let model = try ModelZoo.make(specification)
       model.eval()
       let shape = [4] + specification.inputShape
-      let isText = specification.architecture == "decoder"
+      let isText = specification.inputShape.count == 1
       let inputs =
         try isText
         ? Tensor((0..<24).map { Float($0 * 7 % 5 % 3) }, shape: shape)
