@@ -15,8 +15,10 @@ import Testing
     "DistillRecipes": [
       "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData", "TorchNN", "Torch", "Yams",
     ],
+    "DistillExport": ["DistillData", "TorchNN", "Torch", "SwiftProtobuf"],
     "distill": [
-      "DistillRecipes", "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData", "TorchNN",
+      "DistillExport", "DistillRecipes", "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData",
+      "TorchNN",
       "Torch", "ArgumentParser",
     ],
   ]

@@ -1,0 +1,78 @@
+import Foundation
+import Testing
+
+@Suite("export")
+struct ExportCommandTests {
+  /// A Python with ONNX Runtime, which the tests of `DistillExport` install.
+  private static let python: String? = {
+    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().path
+    let candidates = ["/usr/bin/python3", "\(root)/.venv-onnx/bin/python"]
+    return candidates.first { python in
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: python)
+      process.arguments = ["-c", "import onnx, onnxruntime"]
+      process.standardError = FileHandle.nullDevice
+      guard (try? process.run()) != nil else { return false }
+      process.waitUntilExit()
+      return process.terminationStatus == 0
+    }
+  }()
+
+  @Test("export writes the student of a run, and says that it was not verified where nothing can")
+  func unverified() throws {
+    let folder = try Sample.folder()
+    let outcome = try Command.run(
+      ["export", "runs/sample", "-o", "unverified.onnx", "--python", "no-such-python"], in: folder)
+    #expect(outcome.code == 0, "\(outcome.everything)")
+    for word in ["unverified.onnx", "input: float32, batch", "logits: float32, batch × 10", "It was not verified"] {
+      #expect(outcome.output.contains(word), "\(word) in \(outcome.output)")
+    }
+    // What is there already is not replaced by accident.
+    let again = try Command.run(["export", "runs/sample", "-o", "unverified.onnx"], in: folder)
+    #expect(again.code == 2 && again.errors.contains("--force"))
+    let forced = try Command.run(
+      ["export", "runs/sample", "-o", "unverified.onnx", "--force", "--no-verify", "--json"], in: folder)
+    #expect(forced.code == 0, "\(forced.everything)")
+    let result = try forced.object()
+    #expect(result["operator_set"] as? Int == 23 && result["unverified"] as? String == "it was not asked for")
+    let file = try #require((result["files"] as? [[String: Any]])?.first)
+    let size = try FileManager.default.attributesOfItem(atPath: "\(folder)/unverified.onnx")[.size] as? Int
+    #expect(file["bytes"] as? Int == size && (size ?? 0) > 1000)
+  }
+
+  @Test(
+    "export compares what it wrote with ONNX Runtime", .enabled(if: python != nil, "no Python with ONNX Runtime here"),
+    arguments: [[], ["--with-preprocessing"], ["--with-preprocessing", "--resize", "--layout", "nchw"]])
+  func verified(options: [String]) throws {
+    let folder = try Sample.folder()
+    let python = try #require(Self.python)
+    let name = "verified\(options.count).onnx"
+    let outcome = try Command.run(
+      ["export", "runs/sample/teacher", "-o", name, "--python", python, "--json"] + options, in: folder)
+    #expect(outcome.code == 0, "\(outcome.everything)")
+    let check = try #require(try outcome.object()["verification"] as? [String: Any])
+    #expect((check["runtime"] as? String)?.hasPrefix("ONNX Runtime") == true)
+    #expect((check["checker"] as? String)?.hasPrefix("onnx") == true)
+    let batches = try #require(check["batches"] as? [[String: Any]])
+    #expect(batches.map { $0["examples"] as? Int } == [1, 7])
+    #expect(batches.allSatisfy { ($0["difference"] as? Double ?? 1) < 1e-4 })
+  }
+
+  @Test(
+    "export says what does not fit",
+    arguments: [
+      (["export", "nothere", "-o", "x.onnx"], "nothere"), (["export", "runs/sample"], "--output"),
+      (["export", "runs/sample", "-o", "no/folder/x.onnx"], "no/folder"),
+      (["export", "runs/sample", "-o", "x.onnx", "--resize"], "--with-preprocessing"),
+      (["export", "runs/sample", "-o", "x.onnx", "--layout", "nchw"], "--with-preprocessing"),
+      (["export", "runs/sample", "-o", "x.onnx", "--layout", "hwc"], "nchw"),
+      (["export", "runs/sample", "-o", "x.onnx", "--input-name", "logits"], "two different"),
+    ] as [([String], String)])
+  func misfit(arguments: [String], word: String) throws {
+    let outcome = try Command.run(arguments, in: try Sample.folder())
+    #expect(outcome.code == 2, "\(outcome.everything)")
+    #expect(outcome.errors.hasPrefix("error: ") && outcome.errors.contains(word), "\(outcome.errors)")
+    #expect(!FileManager.default.fileExists(atPath: "\(try Sample.folder())/x.onnx"))
+  }
+}
