@@ -59,6 +59,35 @@ struct ExportCommandTests {
     #expect(batches.allSatisfy { ($0["difference"] as? Double ?? 1) < 1e-4 })
   }
 
+  @Test("export writes a folder for Python, which the other commands read too")
+  func folderForPython() throws {
+    let folder = try Sample.folder()
+    let outcome = try Command.run(
+      ["export", "runs/sample", "--format", "hugging-face", "-o", "out/student", "--no-verify", "--json"], in: folder)
+    #expect(outcome.code == 0, "\(outcome.everything)")
+    let files = try #require(try outcome.object()["files"] as? [[String: Any]]).compactMap { $0["path"] as? String }
+    #expect(
+      files
+        == ["model.safetensors", "config.json", "README.md", "preprocessor_config.json", "model.py"].map {
+          "out/student/\($0)"
+        })
+    let data = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/out/student/config.json"))
+    let configuration = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+    #expect((configuration["id2label"] as? [String: String])?["3"] == "3")
+    #expect((configuration["label2id"] as? [String: Int])?["3"] == 3)
+    let card = try String(contentsOfFile: "\(folder)/out/student/README.md", encoding: .utf8)
+    for word in ["| accuracy |", "model.py", "Model.load()", "[N, 1, 8, 8]"] { #expect(card.contains(word), "\(word)") }
+    // The same scores, to the last digit.
+    let scores = try ["runs/sample", "out/student"].map { model in
+      let evaluated = try Command.run(["evaluate", model, "--dataset", "digits", "--json"], in: folder)
+      return try #require(try evaluated.object()["scores"] as? [String: Any])["nll"] as? Double
+    }
+    #expect(scores[0] != nil && scores[0] == scores[1])
+    let again = try Command.run(
+      ["export", "runs/sample", "--format", "hugging-face", "-o", "out/student"], in: folder)
+    #expect(again.code == 2 && again.errors.contains("--force"))
+  }
+
   @Test(
     "export says what does not fit",
     arguments: [
@@ -68,6 +97,9 @@ struct ExportCommandTests {
       (["export", "runs/sample", "-o", "x.onnx", "--layout", "nchw"], "--with-preprocessing"),
       (["export", "runs/sample", "-o", "x.onnx", "--layout", "hwc"], "nchw"),
       (["export", "runs/sample", "-o", "x.onnx", "--input-name", "logits"], "two different"),
+      (["export", "runs/sample", "-o", "x.onnx", "--format", "hugging-face", "--no-fold"], "--no-fold"),
+      (["export", "runs/sample", "-o", "recipe.yaml", "--format", "hugging-face", "--force"], "recipe.yaml"),
+      (["export", "runs/sample", "-o", "x.onnx", "--format", "coreml"], "hugging-face"),
     ] as [([String], String)])
   func misfit(arguments: [String], word: String) throws {
     let outcome = try Command.run(arguments, in: try Sample.folder())

@@ -138,6 +138,34 @@ import TorchNN
     try Sample.expectSame(model, Sample.numbers([2, 4]), options)
   }
 
+  @Test("The Swift of the guide is this", .enabled(if: ONNXPython.path != nil))
+  func guide() throws {
+    let (student, images) = (try Sample.model(Self.small), try Sample.numbers([2, 3, 8, 8]))
+    try withTemporaryFolder { folder in
+      let file = "\(folder)/student.onnx"
+      let python = try #require(ONNXPython.path)
+      // begin
+      var options = ONNXModel.Options()
+      options.metadata["labels"] = "[\"cat\", \"dog\"]"
+      let exported = try ONNXModel(of: student, like: images, options: options)
+      try exported.write(to: file)
+      let check = try exported.check(at: file, against: student, examples: images, python: python)
+      print(check.runtime, check.isSame)
+      // end
+      #expect(check.isSame)
+    }
+    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
+    let guide = try String(contentsOf: root.appending(path: "Guides/Export.md"), encoding: .utf8)
+    let shown = try #require(guide.firstMatch(of: /```swift\nimport DistillExport\n\n((?s:.*?))```/)).1
+    let own = try String(contentsOf: URL(filePath: #filePath), encoding: .utf8)
+    let lines = try #require(own.firstMatch(of: /\/\/ begin\n((?s:.*?)) *\/\/ end/)).1.split(separator: "\n")
+      .map {
+        $0.drop { $0 == " " }.replacing(": file", with: ": \"student.onnx\"").replacing(", python: python", with: "")
+      }
+    #expect(shown.split(separator: "\n").map(String.init) == lines)
+  }
+
   @Test("A runtime that gives other numbers is found out", .enabled(if: ONNXPython.path != nil))
   func difference() throws {
     let model = try Sample.model(Self.small)

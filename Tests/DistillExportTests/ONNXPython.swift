@@ -21,7 +21,7 @@ enum ONNXPython {
 
   private static func hasPackages(_ python: String) -> Bool { run(python, ["-c", "import onnx, onnxruntime"]) }
 
-  private static func run(_ program: String, _ arguments: [String]) -> Bool {
+  static func run(_ program: String, _ arguments: [String]) -> Bool {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = [program] + arguments

@@ -1,3 +1,4 @@
+import DistillData
 import DistillModels
 import Foundation
 import Torch

@@ -1,4 +1,5 @@
 import ArgumentParser
+import DistillData
 import DistillExport
 import DistillRecipes
 import Foundation
