@@ -101,7 +101,7 @@ let package = Package(
     .testTarget(
       name: "DistillExportTests",
       dependencies: [
-        "Torch", "TorchNN", "DistillData", "DistillModels", "DistillRecipes", "DistillExport", "TestSupport",
+        "Torch", "TorchNN", "DistillData", "DistillModels", "DistillExport", "TestSupport",
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ]),
     .testTarget(name: "distillTests", dependencies: ["DistillRecipes", "distill"]),

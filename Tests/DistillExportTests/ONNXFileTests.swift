@@ -194,7 +194,7 @@ import TorchNN
       -> String
     {
       do {
-        _ = try ONNXModel(of: Probe(body), like: Sample.numbers([2, 4]), options: options)
+        _ = try ONNXModel(of: Probe([], body), like: Sample.numbers([2, 4]), options: options)
         return ""
       } catch { return "\(error)" }
     }
