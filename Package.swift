@@ -106,7 +106,7 @@ let package = Package(
       ]),
     .testTarget(name: "distillTests", dependencies: ["DistillRecipes", "distill"]),
     // They run the binary, which this dependency builds.
-    .testTarget(name: "DistillCommandTests", dependencies: ["DistillRecipes", "distill"]),
+    .testTarget(name: "DistillCommandTests", dependencies: ["DistillRecipes", "distill", "TestSupport"]),
     .testTarget(
       name: "DocumentationTests",
       dependencies: ["Torch", "DistillRecipes", "distill", "distill-in-swift", "own-term", "distill-text"]),

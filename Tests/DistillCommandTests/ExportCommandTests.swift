@@ -1,24 +1,9 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("export")
 struct ExportCommandTests {
-  /// A Python with ONNX Runtime, which the tests of `DistillExport` install.
-  private static let python: String? = {
-    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      .deletingLastPathComponent().path
-    let candidates = ["/usr/bin/python3", "\(root)/.venv-onnx/bin/python"]
-    return candidates.first { python in
-      let process = Process()
-      process.executableURL = URL(fileURLWithPath: python)
-      process.arguments = ["-c", "import onnx, onnxruntime"]
-      process.standardError = FileHandle.nullDevice
-      guard (try? process.run()) != nil else { return false }
-      process.waitUntilExit()
-      return process.terminationStatus == 0
-    }
-  }()
-
   @Test("export writes the student of a run, and says that it was not verified where nothing can")
   func unverified() throws {
     let folder = try Sample.folder()
@@ -42,11 +27,11 @@ struct ExportCommandTests {
   }
 
   @Test(
-    "export compares what it wrote with ONNX Runtime", .enabled(if: python != nil, "no Python with ONNX Runtime here"),
+    "export compares what it wrote with ONNX Runtime", .enabled(if: ONNXPython.path != nil, ONNXPython.missing),
     arguments: [[], ["--with-preprocessing"], ["--with-preprocessing", "--resize", "--layout", "nchw"]])
   func verified(options: [String]) throws {
     let folder = try Sample.folder()
-    let python = try #require(Self.python)
+    let python = try #require(ONNXPython.path)
     let name = "verified\(options.count).onnx"
     let outcome = try Command.run(
       ["export", "runs/sample/teacher", "-o", name, "--python", python, "--json"] + options, in: folder)

@@ -1,6 +1,7 @@
 import DistillExport
 import DistillModels
 import Foundation
+import TestSupport
 import Testing
 import Torch
 import TorchNN

@@ -3,11 +3,11 @@ import Testing
 
 /// A Python that has ONNX Runtime and the checker: the system's, or one in an environment of the package's that is made the
 /// first time.
-enum ONNXPython {
-  static let packages = ["onnx==1.23.2", "onnxruntime==1.31.1"]
-  static let missing: Comment = "no Python with onnx and onnxruntime here, and pip cannot install them"
+public enum ONNXPython {
+  private static let packages = ["onnx==1.23.2", "onnxruntime==1.31.1"]
+  public static let missing: Comment = "no Python with onnx and onnxruntime here, and pip cannot install them"
 
-  static let path: String? = {
+  public static let path: String? = {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().path
     let environment = "\(root)/.venv-onnx"
@@ -21,7 +21,8 @@ enum ONNXPython {
 
   private static func hasPackages(_ python: String) -> Bool { run(python, ["-c", "import onnx, onnxruntime"]) }
 
-  static func run(_ program: String, _ arguments: [String]) -> Bool {
+  /// Whether a program ends well.
+  public static func run(_ program: String, _ arguments: [String]) -> Bool {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = [program] + arguments
