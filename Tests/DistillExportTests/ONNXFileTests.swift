@@ -159,10 +159,11 @@ import TorchNN
     let guide = try String(contentsOf: root.appending(path: "Guides/Export.md"), encoding: .utf8)
     let shown = try #require(guide.firstMatch(of: /```swift\nimport DistillExport\n\n((?s:.*?))```/)).1
     let own = try String(contentsOf: URL(filePath: #filePath), encoding: .utf8)
-    let lines = try #require(own.firstMatch(of: /\/\/ begin\n((?s:.*?)) *\/\/ end/)).1.split(separator: "\n")
-      .map {
-        $0.drop { $0 == " " }.replacing(": file", with: ": \"student.onnx\"").replacing(", python: python", with: "")
-      }
+    let block = try #require(own.firstMatch(of: /\/\/ begin\n((?s:.*?)) *\/\/ end/)).1
+    let lines = block.split(separator: "\n").map { line in
+      String(line.drop { $0 == " " })
+        .replacing(": file", with: ": \"student.onnx\"").replacing(", python: python", with: "")
+    }
     #expect(shown.split(separator: "\n").map(String.init) == lines)
   }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import DistillData
 import DistillExport
+import DistillModels
 import DistillRecipes
 import Foundation
 import Torch
