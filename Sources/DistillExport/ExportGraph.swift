@@ -28,8 +28,6 @@ struct ExportGraph {
     }
   }
 
-  var input: RecordedGraph.Value { graph.values[0] }
-
   /// The calls that read each value.
   private var readers: [Int: [Int]] {
     var readers: [Int: [Int]] = [:]

@@ -48,7 +48,7 @@ public final class FrozenPlan {
     like inputs: Tensor, type: DType = .float32, channelsLast: Bool = true, of function: (Tensor) throws -> [Tensor]
   ) throws {
     number = try withoutGradient {
-      let (first, second) = try Recordings.make(like: inputs, of: function)
+      let (first, second) = try Recordings.make(like: inputs, allowsUnusedRandomness: false, of: function)
       return Int(try Dispatcher.call(.make, first, second, type, channelsLast, Self.layoutBatch).item())
     }
   }

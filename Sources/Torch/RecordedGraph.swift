@@ -17,13 +17,7 @@ public struct RecordedGraph {
     /// So many for each example of the batch.
     case perExample(Int)
 
-    /// What it is in a batch of one example.
-    public var inSingle: Int {
-      switch self {
-      case .fixed(let number), .perExample(let number): number
-      }
-    }
-
+    /// The number, where it is the same for every batch.
     public var fixed: Int? { if case .fixed(let number) = self { number } else { nil } }
   }
 
@@ -73,7 +67,7 @@ public struct RecordedGraph {
   /// - Throws: `TorchError` when the function throws, or cannot be written down.
   public init(like inputs: Tensor, of function: (Tensor) throws -> [Tensor]) throws {
     let tensors = try withoutGradient {
-      let (first, second) = try Recordings.make(like: inputs, of: function)
+      let (first, second) = try Recordings.make(like: inputs, allowsUnusedRandomness: true, of: function)
       return try Dispatcher.callList(.read, first, second)
     }
     guard let text = tensors.first else { throw Self.failure("it gave nothing") }

@@ -10,13 +10,15 @@ enum Recordings {
   /// Calls a function with two small batches of different sizes. Whoever takes the two recordings, by their numbers, forgets
   /// them.
   ///
+  /// - Parameter allowsUnusedRandomness: whether operators are welcome that could draw random numbers for dropout, but do
+  ///   not as they are called, such as attention
   /// - Throws: `TorchError` when the function throws, or cannot be written down.
   static func make(
-    like inputs: Tensor, of function: (Tensor) throws -> [Tensor]
+    like inputs: Tensor, allowsUnusedRandomness: Bool, of function: (Tensor) throws -> [Tensor]
   ) throws -> (first: Int, second: Int) {
-    let first = try record(try examples(2, of: inputs), function)
+    let first = try record(try examples(2, of: inputs), allowsUnusedRandomness, function)
     do {
-      return (first, try record(try examples(3, of: inputs), function))
+      return (first, try record(try examples(3, of: inputs), allowsUnusedRandomness, function))
     } catch {
       try? Dispatcher.callForEffect(.forget, first)
       throw error
@@ -31,8 +33,10 @@ enum Recordings {
     return inputs.rank == 4 ? try picked.contiguous() : picked
   }
 
-  private static func record(_ inputs: Tensor, _ function: (Tensor) throws -> [Tensor]) throws -> Int {
-    try Dispatcher.callForEffect(.begin, inputs)
+  private static func record(
+    _ inputs: Tensor, _ allowsUnusedRandomness: Bool, _ function: (Tensor) throws -> [Tensor]
+  ) throws -> Int {
+    try Dispatcher.callForEffect(.begin, inputs, allowsUnusedRandomness)
     let outputs: [Tensor]
     do {
       outputs = try function(inputs)

@@ -7,9 +7,6 @@ import TorchNN
 /// A model folder as the tools of Hugging Face expect it: `config.json` with their words beside ours, the weights, what is
 /// done to pictures, a model card with the measured results, and a Python module that loads it.
 public struct HuggingFaceFolder {
-  /// Files that other modules make, by name.
-  public typealias Files = [String: Data]
-
   public let path: String
 
   public init(_ path: String) { self.path = path }
@@ -42,7 +39,7 @@ public struct HuggingFaceFolder {
       NamedTensor(name: $0.name, tensor: try $0.tensor.detached().contiguous())
     }
     try Checkpoint.write(stored, metadata: ["format": "pt"], to: "\(path)/model.safetensors")
-    var files: Files = [
+    var files: [String: Data] = [
       "config.json": try Self.json(Self.configuration(of: source)),
       "model.py": Data(python.utf8),
       "README.md": Data(Self.card(of: source).utf8),
@@ -102,8 +99,8 @@ public struct HuggingFaceFolder {
         "input_size": shape, "num_classes": model.classCount, "first_conv": "conv1", "classifier": "fc",
       ]
       if let normalization = description.normalization {
-        weights["mean"] = normalization.mean.map(Double.init)
-        weights["std"] = normalization.standardDeviation.map(Double.init)
+        weights["mean"] = spread(normalization.mean, over: shape[0])
+        weights["std"] = spread(normalization.standardDeviation, over: shape[0])
       }
       return [
         "architecture": "resnet\(integer("depth"))", "num_classes": model.classCount,
@@ -123,14 +120,16 @@ public struct HuggingFaceFolder {
       "do_normalize": false,
     ]
     if let normalization = source.description.normalization {
-      func spread(_ values: [Float]) -> [Double] {
-        (values.count == 1 ? Array(repeating: values[0], count: shape[0]) : values).map(Double.init)
-      }
       result["do_normalize"] = true
-      result["image_mean"] = spread(normalization.mean)
-      result["image_std"] = spread(normalization.standardDeviation)
+      result["image_mean"] = spread(normalization.mean, over: shape[0])
+      result["image_std"] = spread(normalization.standardDeviation, over: shape[0])
     }
     return result
+  }
+
+  /// A number for each channel.
+  private static func spread(_ values: [Float], over channels: Int) -> [Double] {
+    (values.count == 1 ? Array(repeating: values[0], count: channels) : values).map(Double.init)
   }
 
   /// The card of the model folder, or a short one, and how the folder is loaded.
