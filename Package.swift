@@ -14,12 +14,14 @@ let package = Package(
     .library(name: "DistillModels", targets: ["DistillModels"]),
     .library(name: "DistillSearch", targets: ["DistillSearch"]),
     .library(name: "DistillTokenizers", targets: ["DistillTokenizers"]),
+    .library(name: "DistillExport", targets: ["DistillExport"]),
     .library(name: "TorchNN", targets: ["Torch", "TorchNN", "TorchOptim"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
   ],
   targets: [
     // Each target depends on targets above it only, and names every module that it imports.
@@ -52,11 +54,16 @@ let package = Package(
         "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation", "DistillSearch",
         .product(name: "Yams", package: "Yams"),
       ]),
+    .target(
+      name: "DistillExport",
+      dependencies: [
+        "Torch", "TorchNN", "DistillData", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ]),
     .executableTarget(
       name: "distill",
       dependencies: [
         "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation", "DistillSearch",
-        "DistillRecipes",
+        "DistillRecipes", "DistillExport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -102,10 +109,17 @@ let package = Package(
         "Torch", "TorchNN", "DistillData", "DistillModels", "Distillation", "DistillSearch", "DistillRecipes",
         "TestSupport",
       ]),
+    .testTarget(
+      name: "DistillExportTests",
+      dependencies: [
+        "Torch", "TorchNN", "DistillData", "DistillModels", "DistillExport", "TestSupport",
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ]),
     .testTarget(name: "distillTests", dependencies: ["DistillRecipes", "distill"]),
     // They run the binary, which this dependency builds.
     .testTarget(
-      name: "DistillCommandTests", dependencies: ["Torch", "TorchNN", "DistillModels", "DistillRecipes", "distill"]),
+      name: "DistillCommandTests",
+      dependencies: ["Torch", "TorchNN", "DistillModels", "DistillRecipes", "distill", "TestSupport"]),
     .testTarget(
       name: "DocumentationTests",
       dependencies: [

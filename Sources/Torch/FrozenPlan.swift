@@ -1,8 +1,4 @@
 extension Operator {
-  fileprivate static let begin = Operator("distill::recording_begin")
-  fileprivate static let cancel = Operator("distill::recording_cancel")
-  fileprivate static let end = Operator("distill::recording_end")
-  fileprivate static let forget = Operator("distill::recording_forget")
   fileprivate static let make = Operator("distill::plan_make")
   fileprivate static let run = Operator("distill::plan_run")
   fileprivate static let deviation = Operator("distill::plan_deviation")
@@ -52,14 +48,7 @@ public final class FrozenPlan {
     like inputs: Tensor, type: DType = .float32, channelsLast: Bool = true, of function: (Tensor) throws -> [Tensor]
   ) throws {
     number = try withoutGradient {
-      let first = try Self.record(try Self.examples(2, of: inputs), function)
-      let second: Int
-      do {
-        second = try Self.record(try Self.examples(3, of: inputs), function)
-      } catch {
-        try? Dispatcher.callForEffect(.forget, first)
-        throw error
-      }
+      let (first, second) = try Recordings.make(like: inputs, allowsUnusedRandomness: false, of: function)
       return Int(try Dispatcher.call(.make, first, second, type, channelsLast, Self.layoutBatch).item())
     }
   }
@@ -106,25 +95,5 @@ public final class FrozenPlan {
   /// - Throws: `TorchError` when this libtorch has no such products, or a value is not finite.
   public func quantize(calibratedOn examples: Tensor) throws {
     try withoutGradient { try Dispatcher.callForEffect(.quantize, number, examples) }
-  }
-
-  /// So many rows of a batch, from the first again where there are not as many.
-  private static func examples(_ count: Int, of inputs: Tensor) throws -> Tensor {
-    let rows = try inputs.size(0)
-    guard rows > 0 else { throw TorchError(operation: "FrozenPlan", message: "a plan needs a batch with examples") }
-    let picked = try inputs.gathered(Tensor((0..<count).map { Int64($0 % rows) }).to(inputs.device))
-    return inputs.rank == 4 ? try picked.contiguous() : picked
-  }
-
-  private static func record(_ inputs: Tensor, _ function: (Tensor) throws -> [Tensor]) throws -> Int {
-    try Dispatcher.callForEffect(.begin, inputs)
-    let outputs: [Tensor]
-    do {
-      outputs = try function(inputs)
-    } catch {
-      try? Dispatcher.callForEffect(.cancel)
-      throw error
-    }
-    return Int(try Dispatcher.call(.end, outputs).item())
   }
 }

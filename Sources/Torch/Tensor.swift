@@ -38,6 +38,27 @@ public final class Tensor {
     }
   }
 
+  /// What tells libtorch's tensors apart while they live: two references to one have the same.
+  package var identity: Int { Int(bitPattern: reference) }
+
+  /// Where this tensor begins in the memory of another, in elements, if it lies there as a whole and has the same type; nil
+  /// otherwise.
+  package func offset(in other: Tensor) throws -> Int? {
+    guard dtype == other.dtype, device == other.device, count > 0, other.count > 0, other.isContiguous else {
+      return nil
+    }
+    func address(_ tensor: Tensor) throws -> Int {
+      var memory: UnsafeMutableRawPointer?
+      try Bridge.call("data", tensors: [tensor]) { $0.tensor_data(tensor.reference, &memory, $1) }
+      return Int(bitPattern: memory)
+    }
+    let distance = try address(self) - address(other)
+    let last = zip(shape, strides).reduce(0) { $0 + ($1.0 - 1) * $1.1 }
+    let offset = distance / dtype.byteCount
+    guard distance >= 0, distance % dtype.byteCount == 0, offset + last < other.count else { return nil }
+    return offset
+  }
+
   /// The number of dimensions.
   public var rank: Int { Int(info.dimensions) }
 

@@ -16,6 +16,7 @@ struct DistillCommand: ParsableCommand {
         distill resume runs/x   goes on with a run that was interrupted
         distill compare         holds recipes or runs against each other
         distill tune            looks for the best values of a recipe's keys
+        distill export runs/x   writes the student for other programs: ONNX
 
       Exit codes: 0 done, 1 the work failed, 2 the recipe, the data or the command is wrong, 130 interrupted.
       """,
@@ -23,7 +24,7 @@ struct DistillCommand: ParsableCommand {
     subcommands: [
       InitCommand.self, CheckCommand.self, RunCommand.self, ResumeCommand.self, CompareCommand.self, TuneCommand.self,
       TrainCommand.self, LabelCommand.self, EvaluateCommand.self, PredictCommand.self, InspectCommand.self,
-      ConvertCommand.self, ExplainCommand.self,
+      ConvertCommand.self, ExplainCommand.self, ExportCommand.self,
       TermsCommand.self,
       RecipesCommand.self, DatasetsCommand.self,
     ])

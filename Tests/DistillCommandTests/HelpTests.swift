@@ -6,7 +6,7 @@ struct HelpTests {
   static let commands = [
     [], ["init"], ["check"], ["run"], ["resume"], ["compare"], ["tune"], ["train"], ["evaluate"], ["predict"],
     ["inspect"], ["convert"],
-    ["explain"],
+    ["explain"], ["export"],
     ["terms"], ["recipes"], ["recipes", "list"], ["recipes", "show"], ["recipes", "copy"], ["datasets"],
     ["datasets", "list"],
     ["datasets", "fetch"],
@@ -37,9 +37,9 @@ struct HelpTests {
         return line.split(separator: " ").first.map(String.init)
       }
       #expect(
-        Array(names.prefix(16)) == [
+        Array(names.prefix(17)) == [
           "init", "check", "run", "resume", "compare", "tune", "train", "label", "evaluate", "predict", "inspect",
-          "convert", "explain",
+          "convert", "explain", "export",
           "terms",
           "recipes", "datasets",
         ])

@@ -17,8 +17,9 @@ import Testing
       "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData", "DistillTokenizers",
       "TorchNN", "Torch", "Yams",
     ],
+    "DistillExport": ["DistillData", "TorchNN", "Torch", "SwiftProtobuf"],
     "distill": [
-      "DistillRecipes", "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData",
+      "DistillExport", "DistillRecipes", "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData",
       "DistillTokenizers", "TorchNN",
       "Torch", "ArgumentParser",
     ],

@@ -19,6 +19,8 @@ struct Recording {
   std::unordered_map<c10::TensorImpl*, size_t> values;
   std::vector<at::Tensor> alive;  // no address is used twice
   int depth = 0;
+  /// Whether operators are welcome that could draw random numbers, but do not as they are called.
+  bool allows_unused_randomness = false;
   std::string refusal;
   at::CallbackHandle handle = 0;
 };
@@ -58,6 +60,18 @@ std::unique_ptr<at::ObserverContext> will_call(const at::RecordFunction& functio
   return context;
 }
 
+/// Whether a call of an operator that can draw random numbers does so: attention and recurrence draw for dropout alone.
+bool draws(const Call& call) {
+  const auto& arguments = call.handle.schema().arguments();
+  for (size_t i = 0; i < arguments.size(); i++) {
+    const auto& name = arguments[i].name();
+    const auto& given = call.arguments[i];
+    if ((name == "dropout_p" || name == "dropout") && given.isDouble() && given.toDouble() == 0) return false;
+    if (name == "train" && given.isBool() && !given.toBool()) return false;
+  }
+  return true;
+}
+
 void note_call(Recording& recording, const at::RecordFunction& function, std::vector<c10::IValue> inputs) {
   const auto name = function.operator_name();
   const auto handle = name ? c10::Dispatcher::singleton().findSchema(*name) : std::nullopt;
@@ -67,7 +81,8 @@ void note_call(Recording& recording, const at::RecordFunction& function, std::ve
     if (argument.alias_info() && argument.alias_info()->isWrite())
       return refuse(recording, call.name() + " changes its argument");
   }
-  if (handle->hasTag(at::Tag::nondeterministic_seeded) && call.name().find("dropout") == std::string::npos)
+  if (handle->hasTag(at::Tag::nondeterministic_seeded) && call.name().find("dropout") == std::string::npos &&
+      (!recording.allows_unused_randomness || draws(call)))
     return refuse(recording, call.name() + " is random");
   const auto look_up = [&](const at::Tensor& tensor, size_t argument, int64_t element) {
     if (!tensor.defined()) return;
@@ -119,10 +134,11 @@ void stop() {
   current.reset();
 }
 
-void begin(const at::Tensor& input) {
+void begin(const at::Tensor& input, bool allows_unused_randomness) {
   stop();
   TORCH_CHECK(input.dim() >= 1 && input.size(0) > 0, "a recording needs a batch with examples");
   current = std::make_unique<Recording>();
+  current->allows_unused_randomness = allows_unused_randomness;
   current->graph.batch = input.size(0);
   current->graph.input = input;
   add_value(*current, input);
@@ -251,7 +267,7 @@ FrozenGraph joined(FrozenGraph first, const FrozenGraph& second) {
 }  // namespace bridge
 
 TORCH_LIBRARY_FRAGMENT(distill, library) {
-  library.def("recording_begin(Tensor input) -> ()", bridge::begin);
+  library.def("recording_begin(Tensor input, bool allows_unused_randomness=False) -> ()", bridge::begin);
   library.def("recording_cancel() -> ()", bridge::cancel);
   library.def("recording_forget(int number) -> ()", bridge::forget);
   library.def("recording_end(Tensor[] outputs) -> Tensor", bridge::end);

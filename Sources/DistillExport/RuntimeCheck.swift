@@ -1,0 +1,141 @@
+import Foundation
+import Torch
+import TorchNN
+
+/// What another program makes of an exported model, beside what the model gives here.
+public struct RuntimeCheck: Encodable, Sendable, Equatable {
+  public struct Batch: Encodable, Sendable, Equatable {
+    public var examples: Int
+    /// The largest |difference| of an output.
+    public var difference: Double
+    /// The same, divided by the largest |number| that the model gives, where that is above 1.
+    public var relativeDifference: Double
+    /// Seconds for the batch: the median of several.
+    public var secondsHere: Double
+    public var secondsThere: Double
+  }
+
+  /// The program with its version, such as `ONNX Runtime 1.31.1`.
+  public var runtime: String
+  /// Who else found the file right, such as `onnx 1.23.2`; nil where it is not installed.
+  public var checker: String?
+  public var batches: [Batch]
+
+  /// Differences up to this much, of the largest number or of 1, are those of sums in another order.
+  public static let tolerance = 1e-5
+
+  public var isSame: Bool { batches.allSatisfy { $0.relativeDifference <= Self.tolerance } }
+}
+
+/// What was asked of the other program.
+struct RuntimeQuestion: Encodable {
+  struct Batch: Encodable {
+    var inputs: String
+    var outputs: String
+    var shape: [Int]
+    var type: String
+  }
+
+  var model: String
+  var threads: Int
+  var batches: [Batch]
+}
+
+/// What the program answers.
+private struct RuntimeAnswer: Decodable {
+  var runtime: String
+  var checker: String?
+  var seconds: [Double]
+  var shapes: [[Int]]
+}
+
+/// Why there was no comparison.
+public enum Unverified: Error, Sendable, Equatable {
+  /// The program is not installed, or there is no Python.
+  case noRuntime(String)
+  /// It refuses the file, or gives something else than an output of the model's shape.
+  case refused(String)
+}
+
+extension RuntimeCheck {
+  /// Runs a file in the other program, and the model here, on the same examples.
+  ///
+  /// - Parameters:
+  ///   - program: in Python: reads a `RuntimeQuestion` from the file that is its argument, and prints an answer as JSON
+  ///   - python: the interpreter
+  ///   - examples: for each batch what the file takes, and what the model takes here
+  /// - Throws: `Unverified`, and what the model throws.
+  static func run(
+    _ program: String, python: String, file: String, model: any Layer, examples: [(there: Tensor, here: Tensor)]
+  ) throws -> RuntimeCheck {
+    try withWorkFolder { folder in
+      var question = RuntimeQuestion(
+        model: URL(fileURLWithPath: file).path, threads: try TorchRuntime.threadCount, batches: [])
+      for (number, example) in examples.enumerated() {
+        let path = "\(folder)/\(number)"
+        try AtomicFile.write(try example.there.withBytes { Data($0) }, to: "\(path).in")
+        question.batches.append(
+          .init(
+            inputs: "\(path).in", outputs: "\(path).out", shape: example.there.shape, type: "\(example.there.dtype)"))
+      }
+      try AtomicFile.write(try JSONEncoder().encode(question), to: "\(folder)/question.json")
+      guard let outcome = try PythonProgram(interpreter: python).run(program, ["\(folder)/question.json"], in: folder)
+      else { throw Unverified.noRuntime("there is no \(python)") }
+      guard outcome.status == 0 else {
+        let last = outcome.errors.split(separator: "\n").last.map(String.init) ?? "it said nothing"
+        if outcome.status == Self.isMissing { throw Unverified.noRuntime(last) }
+        throw Unverified.refused(last)
+      }
+      let answer: RuntimeAnswer
+      do { answer = try JSONDecoder().decode(RuntimeAnswer.self, from: outcome.output) } catch {
+        throw Unverified.refused("its answer cannot be understood")
+      }
+      guard answer.seconds.count == examples.count, answer.shapes.count == examples.count else {
+        throw Unverified.refused("its answer is not about all batches")
+      }
+      let batches = try zip(examples, question.batches).enumerated().map { number, pair in
+        let (output, seconds) = try timed(model, pair.0.here)
+        let expected = try output.floats()
+        guard answer.shapes[number] == output.shape,
+          let data = FileManager.default.contents(atPath: pair.1.outputs), data.count == expected.count * 4
+        else { throw Unverified.refused("it gives \(answer.shapes[number]), not \(output.shape)") }
+        let given = data.withUnsafeBytes { bytes in
+          (0..<expected.count).map { bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
+        }
+        // What is not finite is as far apart as can be.
+        let difference = zip(given, expected).reduce(0.0) { most, numbers in
+          let apart = abs(Double(numbers.0) - Double(numbers.1))
+          return apart.isFinite ? max(most, apart) : .infinity
+        }
+        let largest = expected.reduce(1.0) { max($0, abs(Double($1))) }
+        return Batch(
+          examples: try pair.0.here.size(0), difference: difference, relativeDifference: difference / largest,
+          secondsHere: seconds, secondsThere: answer.seconds[number])
+      }
+      return RuntimeCheck(runtime: answer.runtime, checker: answer.checker, batches: batches)
+    }
+  }
+
+  /// The exit code by which a program says that what it needs is not installed.
+  private static let isMissing: Int32 = 3
+
+  /// What a model gives, and the median of its times.
+  private static func timed(_ model: any Layer, _ input: Tensor) throws -> (output: Tensor, seconds: Double) {
+    try model.withMode(training: false) {
+      try withoutGradient {
+        let clock = ContinuousClock()
+        var output = try model(input)
+        var times: [Double] = []
+        let end = clock.now + .seconds(0.1)
+        while times.count < 5 || (clock.now < end && times.count < 200) {
+          times.append(
+            try clock.measure {
+              output = try model(input)
+              try output.device.synchronize()
+            } / .seconds(1))
+        }
+        return (output, times.sorted()[times.count / 2])
+      }
+    }
+  }
+}

@@ -1,0 +1,275 @@
+import ArgumentParser
+import DistillData
+import DistillExport
+import DistillModels
+import DistillRecipes
+import Foundation
+import Torch
+import TorchNN
+
+struct ExportCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "export",
+    abstract: "Write a model in a form that other programs run: ONNX, or a folder for Python.",
+    discussion: """
+      A model is named by its folder, or by a run folder, which stands for its student. An ONNX file takes batches of any \
+      size and gives the logits. What was written is run by the other program, where a Python has it, and compared with \
+      what the model gives here.
+
+        distill export runs/digits -o student.onnx
+        distill export Models/mine -o mine.onnx --with-preprocessing
+        distill export Models/mine -o mine.onnx --with-preprocessing --resize --layout nchw
+        distill export runs/digits -o student.onnx --python ~/onnx/bin/python --json
+        distill export runs/digits --format hugging-face -o student
+
+      With --with-preprocessing the file takes pictures as bytes, 0 to 255, and does itself what is done to them in \
+      training; with --resize pictures of any size. The folder of hugging-face has weights, configuration, model card and \
+      a Python module, model.py, that needs PyTorch alone.
+      """)
+
+  enum Format: String, CaseIterable, Encodable, ExpressibleByArgument {
+    case onnx
+    case huggingFace = "hugging-face"
+  }
+
+  @Argument(help: "A model folder, or a run folder.", completion: .directory)
+  var model: String
+
+  @Option(
+    name: [.customShort("o"), .customLong("output")], help: "The file or folder to write, such as student.onnx.",
+    completion: .file())
+  var place: String
+
+  @Option(help: "What to write: onnx or hugging-face.")
+  var format = Format.onnx
+
+  @Flag(help: "Replace what is there already.")
+  var force = false
+
+  @Flag(help: "Take pictures as bytes, or tables as they are, and normalize them in the file.")
+  var withPreprocessing = false
+
+  @Option(help: "Of --with-preprocessing: how the bytes of pictures lie: nhwc (as they are read) or nchw.")
+  var layout: ONNXPreprocessing.Layout?
+
+  @Flag(help: "Of --with-preprocessing: take pictures of any size.")
+  var resize = false
+
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Compute batch normalization in the layer before it; without it where that gives the same to 1e-5.")
+  var fold: Bool?
+
+  @Option(help: "What the input is called; without it input, or image or tokens.")
+  var inputName: String?
+
+  @Option(help: "What the output is called; without it logits.")
+  var outputName: String?
+
+  @Flag(help: "Keep the weights in a file beside it; without it where they are over a gigabyte.")
+  var externalWeights = false
+
+  @Flag(inversion: .prefixedNo, help: "Let the other program run what was written, and compare.")
+  var verify = true
+
+  @Option(help: "A Python with onnxruntime and, if possible, onnx; for hugging-face with torch.")
+  var python = "python3"
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    try checkOptions()
+    let progress = output.progress()
+    defer { output.endProgress() }
+    progress(.stage("reading the model"))
+    let result: Result
+    switch format {
+    case .onnx:
+      for path in externalWeights ? [place, "\(place).data"] : [place] { try NewFile.check(path, force: force) }
+      result = try writeONNX(ExportSource(model), progress)
+    case .huggingFace:
+      try HuggingFaceFolder(place).check(force: force)
+      result = try writeFolder(ExportSource(model), progress)
+    }
+    output.endProgress()
+    if output.json { try output.printJSON(result) } else { show(result, output.results) }
+    if let failure = result.failure { throw RunError(failure, kind: .failure) }
+  }
+
+  private func checkOptions() throws {
+    let ofONNX = [
+      ("--with-preprocessing", withPreprocessing), ("--layout", layout != nil), ("--resize", resize),
+      ("--fold and --no-fold", fold != nil), ("--input-name", inputName != nil), ("--output-name", outputName != nil),
+      ("--external-weights", externalWeights),
+    ]
+    if format != .onnx, let lost = ofONNX.first(where: \.1) {
+      throw RunError("\(lost.0) is for --format onnx, and not for \(format.rawValue)")
+    }
+    if !withPreprocessing, let lost = layout != nil ? "--layout" : resize ? "--resize" : nil {
+      throw RunError("\(lost) is a part of --with-preprocessing: give that, too")
+    }
+  }
+
+  // MARK: ONNX
+
+  private func writeONNX(_ source: ExportSource, _ progress: RunObserver) throws -> Result {
+    if resize, !source.isForPictures {
+      throw RunError(
+        "\(source.path) takes inputs of shape \(source.description.model.inputShape), which are no pictures")
+    }
+    let examples = try source.examples()
+    let made = try ONNXModel(of: source.model, like: examples, options: try options(for: source))
+    let paths = made.files(at: place)
+    for path in paths { try NewFile.check(path, force: force) }
+    progress(.stage("writing \(place)"))
+    try made.write(to: place)
+    progress(.stage("running it in ONNX Runtime"))
+    var result = Result(source.path, format, paths)
+    result.operatorSet = ONNXModel.operatorSet
+    (result.input, result.output) = (made.inputSentence, made.outputSentence)
+    result.weights = made.weightCount
+    result.foldedNormalizations = made.foldedNormalizations
+    result.operators = made.operators
+    result.take(
+      verification("ONNX Runtime") {
+        try made.check(at: place, against: source.model, examples: examples, python: python)
+      }, of: place)
+    return result
+  }
+
+  private func options(for source: ExportSource) throws -> ONNXModel.Options {
+    var options = ONNXModel.Options()
+    options.foldsNormalization = fold
+    options.inputName = inputName
+    if let outputName { options.outputName = outputName }
+    options.name = source.description.model.architecture
+    options.metadata = try source.facts()
+    if withPreprocessing {
+      options.preprocessing = ONNXPreprocessing(
+        layout: layout ?? .nhwc, normalization: source.description.normalization, resizes: resize)
+    }
+    if externalWeights { options.externalWeightsFrom = 0 }
+    return options
+  }
+
+  // MARK: A folder for Python
+
+  private func writeFolder(_ source: ExportSource, _ progress: RunObserver) throws -> Result {
+    let examples = try source.examples()
+    var facts = PythonModule.Facts()
+    facts.title = "A model of the architecture \(source.description.model.architecture)."
+    facts.labels = source.description.labels
+    facts.mean = source.description.normalization?.mean ?? []
+    facts.standardDeviation = source.description.normalization?.standardDeviation ?? []
+    let made = try PythonModule(of: source.model, like: examples, facts: facts)
+    progress(.stage("writing \(place)"))
+    let names = try HuggingFaceFolder(place).write(source, python: made.source, constants: made.constants)
+    progress(.stage("running it in PyTorch"))
+    var result = Result(source.path, format, names.map { "\(place)/\($0)" })
+    result.weights = source.model.state.reduce(0) { $0 + $1.tensor.count }
+    result.take(
+      verification("PyTorch") {
+        try PythonModule.check(in: place, against: source.model, examples: examples, python: python)
+      }, of: "\(place)/model.py")
+    return result
+  }
+
+  // MARK: The result
+
+  private func verification(_ runtime: String, _ check: () throws -> RuntimeCheck) -> Verification {
+    guard verify else { return .none("it was not asked for") }
+    do {
+      return .done(try check())
+    } catch Unverified.noRuntime(let reason) {
+      return .none(reason)
+    } catch Unverified.refused(let reason) {
+      return .failed("\(runtime) does not run it: \(reason)")
+    } catch {
+      return .failed("\(error)")
+    }
+  }
+
+  private enum Verification {
+    case done(RuntimeCheck)
+    case none(String)
+    case failed(String)
+  }
+
+  private struct Result: Encodable {
+    struct File: Encodable {
+      var path: String
+      var bytes: Int
+    }
+
+    var model: String
+    var format: Format
+    var files: [File]
+    var weights = 0
+    var operatorSet: Int?
+    var input: String?
+    var output: String?
+    var foldedNormalizations: Int?
+    var operators: [String: Int]?
+    var verification: RuntimeCheck?
+    /// Why there is none.
+    var unverified: String?
+    /// What speaks against what was written.
+    var failure: String?
+
+    init(_ model: String, _ format: Format, _ paths: [String]) {
+      self.model = model
+      self.format = format
+      files = paths.map { path in
+        let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int
+        return File(path: path, bytes: size ?? 0)
+      }
+    }
+
+    mutating func take(_ verification: Verification, of file: String) {
+      switch verification {
+      case .done(let check):
+        self.verification = check
+        if !check.isSame {
+          failure =
+            "\(file) gives other numbers in \(check.runtime) than the model here: they differ by up to "
+            + Quantity.plain(check.batches.map(\.difference).max() ?? 0)
+        }
+      case .none(let reason): unverified = reason
+      case .failed(let reason): failure = "\(file): \(reason)"
+      }
+    }
+  }
+
+  private func show(_ result: Result, _ terminal: Terminal) {
+    var table = TextTable([.init(format.rawValue), .init(Terminal.plain(result.model))])
+    for file in result.files { table.add(["file", "\(Terminal.plain(file.path)), \(Quantity.bytes(file.bytes))"]) }
+    if let input = result.input { table.add(["takes", Terminal.plain(input)]) }
+    if let given = result.output { table.add(["gives", Terminal.plain(given)]) }
+    table.add(["weights", Quantity.integer(result.weights)])
+    if let version = result.operatorSet { table.add(["operator set", "\(version)"]) }
+    if let folded = result.foldedNormalizations, folded > 0 {
+      table.add(["normalizations folded", Quantity.integer(folded)])
+    }
+    if let check = result.verification {
+      table.add(["run in", Terminal.plain(check.runtime)])
+      if let checker = check.checker { table.add(["found right by", Terminal.plain(checker)]) }
+      for batch in check.batches {
+        table.add([
+          "batch of \(batch.examples)",
+          "differs by \(Quantity.plain(batch.difference)); \(Quantity.seconds(batch.secondsThere)) there, "
+            + "\(Quantity.seconds(batch.secondsHere)) here",
+        ])
+      }
+    }
+    terminal.write(table.text(for: terminal))
+    if let reason = result.unverified {
+      let (runtime, packages) = format == .onnx ? ("ONNX Runtime", "onnx onnxruntime") : ("PyTorch", "torch")
+      terminal.sentences(
+        "It was not verified: \(Terminal.plain(reason)). To run it in \(runtime): "
+          + "python3 -m venv check && check/bin/pip install \(packages), then this command with "
+          + "--force --python check/bin/python")
+    }
+  }
+}
+
+extension ONNXPreprocessing.Layout: ExpressibleByArgument {}

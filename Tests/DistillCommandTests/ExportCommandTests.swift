@@ -1,0 +1,95 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("export")
+struct ExportCommandTests {
+  @Test("export writes the student of a run, and says that it was not verified where nothing can")
+  func unverified() throws {
+    let folder = try Sample.folder()
+    let outcome = try Command.run(
+      ["export", "runs/sample", "-o", "unverified.onnx", "--python", "no-such-python"], in: folder)
+    #expect(outcome.code == 0, "\(outcome.everything)")
+    for word in ["unverified.onnx", "input: float32, batch", "logits: float32, batch", "It was not verified"] {
+      #expect(outcome.output.contains(word), "\(word) in \(outcome.output)")
+    }
+    // What is there already is not replaced by accident.
+    let again = try Command.run(["export", "runs/sample", "-o", "unverified.onnx"], in: folder)
+    #expect(again.code == 2 && again.errors.contains("--force"))
+    let forced = try Command.run(
+      ["export", "runs/sample", "-o", "unverified.onnx", "--force", "--no-verify", "--json"], in: folder)
+    #expect(forced.code == 0, "\(forced.everything)")
+    let result = try forced.object()
+    #expect(result["operator_set"] as? Int == 23 && result["unverified"] as? String == "it was not asked for")
+    let file = try #require((result["files"] as? [[String: Any]])?.first)
+    let size = try FileManager.default.attributesOfItem(atPath: "\(folder)/unverified.onnx")[.size] as? Int
+    #expect(file["bytes"] as? Int == size && (size ?? 0) > 1000)
+  }
+
+  @Test(
+    "export compares what it wrote with ONNX Runtime", .enabled(if: ONNXPython.path != nil, ONNXPython.missing),
+    arguments: [[], ["--with-preprocessing"], ["--with-preprocessing", "--resize", "--layout", "nchw"]])
+  func verified(options: [String]) throws {
+    let folder = try Sample.folder()
+    let python = try #require(ONNXPython.path)
+    let name = "verified\(options.count).onnx"
+    let outcome = try Command.run(
+      ["export", "runs/sample/teacher", "-o", name, "--python", python, "--json"] + options, in: folder)
+    #expect(outcome.code == 0, "\(outcome.everything)")
+    let check = try #require(try outcome.object()["verification"] as? [String: Any])
+    #expect((check["runtime"] as? String)?.hasPrefix("ONNX Runtime") == true)
+    #expect((check["checker"] as? String)?.hasPrefix("onnx") == true)
+    let batches = try #require(check["batches"] as? [[String: Any]])
+    #expect(batches.map { $0["examples"] as? Int } == [1, 7])
+    #expect(batches.allSatisfy { ($0["difference"] as? Double ?? 1) < 1e-4 })
+  }
+
+  @Test("export writes a folder for Python, which the other commands read too")
+  func folderForPython() throws {
+    let folder = try Sample.folder()
+    let outcome = try Command.run(
+      ["export", "runs/sample", "--format", "hugging-face", "-o", "out/student", "--no-verify", "--json"], in: folder)
+    #expect(outcome.code == 0, "\(outcome.everything)")
+    let files = try #require(try outcome.object()["files"] as? [[String: Any]]).compactMap { $0["path"] as? String }
+    #expect(
+      files
+        == ["model.safetensors", "config.json", "README.md", "preprocessor_config.json", "model.py"].map {
+          "out/student/\($0)"
+        })
+    let data = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/out/student/config.json"))
+    let configuration = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+    #expect((configuration["id2label"] as? [String: String])?["3"] == "3")
+    #expect((configuration["label2id"] as? [String: Int])?["3"] == 3)
+    let card = try String(contentsOfFile: "\(folder)/out/student/README.md", encoding: .utf8)
+    for word in ["| accuracy |", "model.py", "Model.load()", "[N, 1, 8, 8]"] { #expect(card.contains(word), "\(word)") }
+    // The same scores, to the last digit.
+    let scores = try ["runs/sample", "out/student"].map { model in
+      let evaluated = try Command.run(["evaluate", model, "--dataset", "digits", "--json"], in: folder)
+      return try #require(try evaluated.object()["scores"] as? [String: Any])["nll"] as? Double
+    }
+    #expect(scores[0] != nil && scores[0] == scores[1])
+    let again = try Command.run(
+      ["export", "runs/sample", "--format", "hugging-face", "-o", "out/student"], in: folder)
+    #expect(again.code == 2 && again.errors.contains("--force"))
+  }
+
+  @Test(
+    "export says what does not fit",
+    arguments: [
+      (["export", "nothere", "-o", "x.onnx"], "nothere"), (["export", "runs/sample"], "--output"),
+      (["export", "runs/sample", "-o", "no/folder/x.onnx"], "no/folder"),
+      (["export", "runs/sample", "-o", "x.onnx", "--resize"], "--with-preprocessing"),
+      (["export", "runs/sample", "-o", "x.onnx", "--layout", "nchw"], "--with-preprocessing"),
+      (["export", "runs/sample", "-o", "x.onnx", "--layout", "hwc"], "nchw"),
+      (["export", "runs/sample", "-o", "x.onnx", "--input-name", "logits"], "two different"),
+      (["export", "runs/sample", "-o", "x.onnx", "--format", "hugging-face", "--no-fold"], "--no-fold"),
+      (["export", "runs/sample", "-o", "recipe.yaml", "--format", "hugging-face", "--force"], "recipe.yaml"),
+      (["export", "runs/sample", "-o", "x.onnx", "--format", "coreml"], "hugging-face"),
+    ] as [([String], String)])
+  func misfit(arguments: [String], word: String) throws {
+    let outcome = try Command.run(arguments, in: try Sample.folder())
+    #expect(outcome.code == 2, "\(outcome.everything)")
+    #expect(outcome.errors.hasPrefix("error: ") && outcome.errors.contains(word), "\(outcome.errors)")
+    #expect(!FileManager.default.fileExists(atPath: "\(try Sample.folder())/x.onnx"))
+  }
+}
