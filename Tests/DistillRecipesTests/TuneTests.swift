@@ -226,8 +226,8 @@ struct TuneTests {
     let notes = data.notes.joined(separator: "\n")
     #expect(notes.contains("1 trial failed") && notes.contains("1 trial was stopped early"))
     #expect(notes.contains("learning_rate is near the upper end"))
-    // √(0.96 · 0.04 / 150) = 0.016; 0.9, of trial 6, is not within it.
-    #expect(notes.contains("standard error of 1.60 points: 0 other trials"))
+    // p = 146 / 154, √(p (1 − p) / 154) = 0.0179; 0.9, of trial 6, is not within it.
+    #expect(notes.contains("standard error of 1.79 points: 0 other trials"))
     #expect(data.progress.map(\.trial) == [1, 2, 3, 4, 5, 6])
     #expect(data.progress.map(\.score.accuracy).last == 0.8 + 0.02 * 8)
     let curve = try #require(data.curves.first { $0.by == "student.model.hidden" })
