@@ -260,6 +260,18 @@ struct TuneTests {
     #expect(TuneReport.html(data).contains("class=\"band"))
   }
 
+  @Test("Logarithmic axes have round numbers, as many as there is room for")
+  func logarithmicTicks() {
+    func ticks(_ low: Double, _ high: Double, _ most: Int = 5) -> [String] {
+      Scale.logarithmicTicks(from: low, to: high, most: most).map { String(format: "%g", $0) }
+    }
+    #expect(ticks(1, 20) == ["1", "2", "5", "10", "20"])
+    #expect(ticks(1, 100) == ["1", "3", "10", "30", "100"])
+    #expect(ticks(1e-4, 1e-1) == ["0.0001", "0.001", "0.01", "0.1"])
+    #expect(ticks(1e-9, 1, 4) == ["1e-09", "1e-06", "0.001", "1"])
+    #expect(ticks(2.2, 4.5).isEmpty && ticks(0, 4).isEmpty && ticks(3, 2).isEmpty)
+  }
+
   @Test("The JSON has all trials and no process")
   func json() throws {
     let object = try #require(
