@@ -93,7 +93,7 @@ struct ComparisonMaker {
         for metric in ComparisonMetric.allCases { own[metric.rawValue] = metric.value(student.metrics)?.ifFinite }
         return ComparisonData.Seed(
           seed: student.seed, scores: own, validationAccuracy: student.result.outcome.validation?.accuracy,
-          identity: student.job.identity)
+          trainingAccuracy: student.result.trainingAccuracy, identity: student.job.identity)
       },
       scores: scores,
       validationAccuracy: ReportData.Spread(arm.students.compactMap { $0.result.outcome.validation?.accuracy }),
