@@ -1,7 +1,7 @@
 """5. Ten nets into one."""
 
 from hinton import charts, numbers
-from hinton.statistics import deviation, difference, is_more, mean, percent, points
+from hinton.statistics import deviation, difference, is_more, mean, percent, points, signed
 
 name = "ensemble"
 title = "An ensemble of ten into one net like each of them"
@@ -50,7 +50,7 @@ def verdict(result):
     if over is None:
         return "cannot be asked", "The ensemble is not better than its members here."
     gap = points(difference(row["student"]["accuracy"], of(result, 10, "geometric")["student"]["accuracy"]))
-    words = (f"The student of ten gains {gain} points over the same net alone, {100 * over:.0f} % of the ensemble's gain over "
+    words = (f"The student of ten gains {gain} points over the same net alone, {signed(100 * over, 0)} % of the ensemble's gain over "
              f"its members; in the paper it is more than 80 %. Arithmetic less geometric mean: {gap} points.")
     if not is_more(row["student"]["accuracy"], result["alone"]["accuracy"]):
         return "not shown", words
@@ -78,7 +78,7 @@ def section(result):
         over = part(result, row)
         gain = points(difference(row["student"]["accuracy"], result["alone"]["accuracy"]))
         average = row["average"] if row["members"] > 1 else ""
-        shown = "" if over is None or row["members"] == 1 else f"{100 * over:.0f} %"
+        shown = "" if over is None or row["members"] == 1 else f"{signed(100 * over, 0)} %"
         lines.append(f"| {row['members']} | {average} | {percent(row['ensemble'])} | "
                      f"{percent(row['student']['accuracy'])} | {gain} | {shown} |")
     return lines

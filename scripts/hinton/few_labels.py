@@ -91,4 +91,4 @@ def chart(result):
         series[label] = [(epoch, 100 * middle, 100 * low, 100 * high)
                          for epoch, middle, low, high in result["arms"][own]["curve"]]
     return charts.lines("Trained on 3 % of the data", "epochs of these 3 %",
-                        "validation accuracy, %, with the range of the seeds", series)
+                        "validation accuracy, %", series)

@@ -2,7 +2,6 @@
 
 from hinton import charts, numbers
 from hinton.statistics import difference, is_more, mean, percent, points
-from hinton.suite import read, root
 
 name = "left-out"
 title = "Classes that the student never sees"
@@ -31,14 +30,13 @@ def make(suite):
                     row["after"]["corrected_validation"] = [
                         one["correctedBias"]["validationAfter"] for one in results]
             rows.append(row)
-        run = numbers.of_arm(metrics, kinds[0][0])["run"]
-        confusion = read(root / run / "metrics.json")["figures"]["teacher"]["confusion"]
         unseen = [label for label in range(10) if label not in seen]
+        known = suite.recalls("teacher")
         found[recipe] = {
             "unseen": [classes[label] for label in unseen], "seen": [classes[label] for label in seen],
             "teacher": metrics["teachers"][0]["accuracy"],
-            "teacher_unseen": sum(confusion[label][label] for label in unseen) / sum(
-                sum(confusion[label]) for label in unseen),
+            "teacher_unseen": sum(known[label][0] * known[label][1] for label in unseen) / sum(
+                known[label][1] for label in unseen),
             "rows": rows}
     return found
 

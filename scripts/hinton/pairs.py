@@ -7,38 +7,39 @@ import struct
 
 from hinton.suite import Failure, garments, root, standard_data, write
 
-parts = {"train": 60_000, "t10k": 10_000}
+parts = ["train", "t10k"]
 
 
 def make(data):
-    """Puts them into data/hinton-2015/DATA-pairs, as IDX files, if they are not there.
+    """Puts them into data/hinton-2015/DATA-pairs, as IDX files, if they are not there."""
+    names = garments if data == standard_data else [str(digit) for digit in range(10)]
+    compose(root / "data" / data, root / "data/hinton-2015" / f"{data}-pairs", names)
 
-    Every image is once above and once below, and those of the test split stay in the test split.
-    """
-    target = root / "data/hinton-2015" / f"{data}-pairs"
+
+def compose(source, target, names):
+    """Every image is once above and once below, and those of the test split stay in the test split."""
     if (target / "classes.txt").exists():
         return
-    for part, count in parts.items():
-        (_, rows, columns), pixels = idx(root / "data" / data, f"{part}-images-idx3-ubyte", 3)
-        (_,), labels = idx(root / "data" / data, f"{part}-labels-idx1-ubyte", 1)
+    for part in parts:
+        (_, rows, columns), pixels = idx(source, f"{part}-images-idx3-ubyte", 3)
+        (_,), labels = idx(source, f"{part}-labels-idx1-ubyte", 1)
         size = rows * columns
         lower = list(range(len(labels)))
         random.Random(f"pairs of {part}").shuffle(lower)
         images = b"".join(pixels[above * size:(above + 1) * size] + pixels[below * size:(below + 1) * size]
                           for above, below in enumerate(lower))
-        classes = bytes(10 * labels[above] + labels[below] for above, below in enumerate(lower))
+        classes = bytes(len(names) * labels[above] + labels[below] for above, below in enumerate(lower))
         write_bytes(target / f"{part}-images-idx3-ubyte",
                     struct.pack(">4B3I", 0, 0, 8, 3, len(lower), 2 * rows, columns) + images)
         write_bytes(target / f"{part}-labels-idx1-ubyte", struct.pack(">4BI", 0, 0, 8, 1, len(lower)) + classes)
-    names = garments if data == standard_data else [str(digit) for digit in range(10)]
-    write(target / "classes.txt", "".join(f"{10 * i + j}: {above}, {below}\n" for i, above in enumerate(names)
-                                          for j, below in enumerate(names)))
+    pairs = [f"{above}, {below}" for above in names for below in names]
+    write(target / "classes.txt", "".join(f"{number}: {pair}\n" for number, pair in enumerate(pairs)))
 
 
 def idx(folder, name, dimensions):
     path = next((folder / found for found in (name, f"{name}.gz") if (folder / found).exists()), None)
     if path is None:
-        raise Failure(f"{folder.relative_to(root)}/{name} is not there: 'distill datasets' says how to get the data")
+        raise Failure(f"{folder}/{name} is not there: 'distill datasets' says how to get the data")
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     shape = struct.unpack_from(f">{dimensions}I", data, 4)
     return shape, data[4 + 4 * dimensions:]

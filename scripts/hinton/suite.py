@@ -81,7 +81,8 @@ class Suite:
                      "--save-to", f"{self.name}/{name}"]
         if not self.is_done(target, recipe, arguments, target / "manifest.json"):
             if not self.is_begun(target, recipe, arguments):
-                shutil.rmtree(self.folder / f"{name}-training", ignore_errors=True)
+                for folder in (target, self.folder / f"{name}-training"):
+                    shutil.rmtree(folder, ignore_errors=True)
             self.distill(arguments + (["--force"] if target.exists() else []))
             self.done(target, recipe, arguments)
         facts = {one["name"]: one["value"] for one in read(target / "manifest.json")}
@@ -114,6 +115,18 @@ class Suite:
             self.done(place, recipe, arguments)
         return read(place / "metrics.json")
 
+    def recalls(self, name):
+        """The part of each class's test examples that the model in the folder NAME recognizes, and how many they are."""
+        path, asked = self.folder / f"{name}.recalls.json", self.built_on[name]
+        if not path.exists() or read(path)["weights"] != asked:
+            arguments = ["evaluate", f"{self.name}/{name}", "--dataset", self.data, "--json", "--quiet"]
+            result = subprocess.run([self.program, *arguments], cwd=root, stdout=subprocess.PIPE, text=True)
+            if result.returncode != 0:
+                raise Failure("distill evaluate failed")
+            classes = [(one["recall"], one["count"]) for one in json.loads(result.stdout)["classes"]]
+            write(path, json.dumps({"weights": asked, "classes": classes}))
+        return read(path)["classes"]
+
     def copy_model(self, source, name):
         """Puts a trained model where recipes find it."""
         target = self.folder / name
@@ -131,6 +144,8 @@ class Suite:
 
     def asked(self, recipe, arguments):
         text = (root / recipe).read_text() if recipe else ""
+        if arguments[0] == "train":  # which asks nothing of the student
+            text = text[text.index("\ndata:"):text.index("\nstudent:")]
         return {"arguments": arguments, "recipe": hashlib.sha256(text.encode()).hexdigest(), "built on": self.built_on}
 
     def is_begun(self, place, recipe, arguments):

@@ -95,5 +95,5 @@ def chart(result):
             found.append((value, mean(gains), mean(gains) - half, mean(gains) + half))
         series[f"{row['width']} units in a layer"] = found
     return charts.lines("The gain by distillation, by temperature and width", "temperature (logarithmic)",
-                        "points over the same student alone, ± spread of the seeds", series, is_logarithmic=True,
+                        "points over the same student alone", series, is_logarithmic=True,
                         x_ticks=temperatures)

@@ -1,6 +1,7 @@
 """Guides/hinton-2015.md and its pictures, made of the results."""
 
 import json
+import textwrap
 
 from hinton.catalog import experiments
 from hinton.suite import read, root, standard_data, write
@@ -95,12 +96,24 @@ def document(results, known):
                  f"Seeds {', '.join(map(str, entry['seeds']))}; {minutes(entry['seconds'])}. "
                  + "Recipes: " + ", ".join(link(recipe, results["data"]) for recipe in one.recipes) + ".", "",
                  "```sh", *entry["commands"], "```", ""]
-    text += ["## What it was made with", ""]
-    for one in known:
-        conditions = found[one.name]["made"]
-        text.append(f"- {one.name}: " + ", ".join(f"{key} {value}" for key, value in conditions.items()))
-    text += ["", f"All of it took {minutes(total)}. A teacher that several experiments share counts for the one that made it."]
-    return "\n".join(text) + "\n"
+    if known:
+        text += ["## What it was made with", ""]
+        text += [f"- {one.name}: " + ", ".join(f"{key} {value}" for key, value in found[one.name]["made"].items())
+                 for one in known]
+        text += ["", f"All of it took {minutes(total)}. A teacher that several experiments share counts for the one that made "
+                 "it."]
+    return "\n".join(wrapped(text)).rstrip("\n") + "\n"
+
+
+def wrapped(lines):
+    """Paragraphs in lines of 120 characters; tables, code, headings, lists and pictures as they are."""
+    is_code = False
+    for line in lines:
+        is_code ^= line.startswith("```")
+        is_prose = line and not is_code and line[0] not in "|#`!-"
+        joined = line.replace(" %", "\0%")  # a number and its sign stay together
+        found = textwrap.wrap(joined, 120, break_long_words=False, break_on_hyphens=False) if is_prose else [line]
+        yield from (one.replace("\0%", " %") for one in found)
 
 
 def link(recipe, data):
