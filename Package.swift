@@ -12,11 +12,13 @@ let package = Package(
     .library(name: "Distillation", targets: ["Distillation"]),
     .library(name: "DistillRecipes", targets: ["DistillRecipes"]),
     .library(name: "DistillModels", targets: ["DistillModels"]),
+    .library(name: "DistillSearch", targets: ["DistillSearch"]),
     .library(name: "TorchNN", targets: ["Torch", "TorchNN", "TorchOptim"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
   ],
   targets: [
     // Each target depends on targets above it only, and names every module that it imports.
@@ -40,15 +42,18 @@ let package = Package(
     .target(name: "DistillModels", dependencies: ["Torch", "TorchNN"]),
     .target(name: "Distillation", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData"]),
     .target(
+      name: "DistillSearch", dependencies: ["Torch", .product(name: "GRDB", package: "GRDB.swift")]),
+    .target(
       name: "DistillRecipes",
       dependencies: [
-        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation",
+        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation", "DistillSearch",
         .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
       name: "distill",
       dependencies: [
-        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation", "DistillRecipes",
+        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation", "DistillSearch",
+        "DistillRecipes",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -78,9 +83,13 @@ let package = Package(
         "teacher-cache-helper",
       ]),
     .testTarget(
+      name: "DistillSearchTests",
+      dependencies: ["Torch", "DistillSearch", .product(name: "GRDB", package: "GRDB.swift")]),
+    .testTarget(
       name: "DistillRecipesTests",
       dependencies: [
-        "Torch", "TorchNN", "DistillData", "DistillModels", "Distillation", "DistillRecipes", "TestSupport",
+        "Torch", "TorchNN", "DistillData", "DistillModels", "Distillation", "DistillSearch", "DistillRecipes",
+        "TestSupport",
       ]),
     .testTarget(name: "distillTests", dependencies: ["DistillRecipes", "distill"]),
     // They run the binary, which this dependency builds.

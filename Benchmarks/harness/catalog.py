@@ -111,7 +111,8 @@ def groups(threads):
             pytorch("ResNet: PyTorch, channels last", *two, *resnet, "--in-memory", "--channels-last"),
             pytorch("ResNet: PyTorch, precomputed", *two, *resnet, "--precomputed", "--channels-last"),
             pytorch("ResNet: PyTorch, bf16", *two, *resnet, "--in-memory", "--channels-last", "--bfloat16"),
-            training("ResNet: ours, live, bf16", ours, "resnet-live", *two, *few, "--precision", "bfloat16"),
+            training("ResNet: ours, live, bf16", ours, "resnet-live", *two, *few, "--precision", "bfloat16",
+                     "--teacher-precision", "bfloat16"),
         ],
         "vocabulary": [
             program for classes in ["32000", "128000"] for program in [

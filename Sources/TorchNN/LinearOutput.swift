@@ -19,7 +19,7 @@ public struct LinearOutput {
   }
 
   /// V
-  public var classCount: Int { weight.shape[0] }
+  public var classCount: Int { weight.shape.first ?? 0 }
 
   /// All logits, `[..., V]`.
   public func logits() throws -> Tensor {

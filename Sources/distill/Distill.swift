@@ -15,13 +15,15 @@ struct DistillCommand: ParsableCommand {
         distill run             trains the student alone and distilled, and compares
         distill resume runs/x   goes on with a run that was interrupted
         distill compare         holds recipes or runs against each other
+        distill tune            looks for the best values of a recipe's keys
 
       Exit codes: 0 done, 1 the work failed, 2 the recipe, the data or the command is wrong, 130 interrupted.
       """,
     version: Distill.version,
     subcommands: [
-      InitCommand.self, CheckCommand.self, RunCommand.self, ResumeCommand.self, CompareCommand.self, TrainCommand.self,
-      LabelCommand.self, EvaluateCommand.self, PredictCommand.self, InspectCommand.self, ExplainCommand.self,
+      InitCommand.self, CheckCommand.self, RunCommand.self, ResumeCommand.self, CompareCommand.self, TuneCommand.self,
+      TrainCommand.self, LabelCommand.self, EvaluateCommand.self, PredictCommand.self, InspectCommand.self,
+      ExplainCommand.self,
       TermsCommand.self,
       RecipesCommand.self, DatasetsCommand.self,
     ])

@@ -4,7 +4,8 @@ import Testing
 @Suite("Help and exit codes")
 struct HelpTests {
   static let commands = [
-    [], ["init"], ["check"], ["run"], ["resume"], ["compare"], ["train"], ["evaluate"], ["predict"], ["inspect"],
+    [], ["init"], ["check"], ["run"], ["resume"], ["compare"], ["tune"], ["train"], ["evaluate"], ["predict"],
+    ["inspect"],
     ["explain"],
     ["terms"], ["recipes"], ["recipes", "list"], ["recipes", "show"], ["recipes", "copy"], ["datasets"],
     ["datasets", "list"],
@@ -36,8 +37,9 @@ struct HelpTests {
         return line.split(separator: " ").first.map(String.init)
       }
       #expect(
-        Array(names.prefix(14)) == [
-          "init", "check", "run", "resume", "compare", "train", "label", "evaluate", "predict", "inspect", "explain",
+        Array(names.prefix(15)) == [
+          "init", "check", "run", "resume", "compare", "tune", "train", "label", "evaluate", "predict", "inspect",
+          "explain",
           "terms",
           "recipes", "datasets",
         ])
@@ -49,7 +51,8 @@ struct HelpTests {
     arguments: [
       (["--nope"], "--nope"), (["frobnicate"], "frobnicate"), (["run", "--nope"], "--nope"),
       (["check", "--nope"], "--nope"), (["evaluate"], "model"), (["resume"], "folder"), (["compare"], "recipe"),
-      (["compare", "x", "--metric", "nope"], "nope"), (["recipes", "nope"], "nope"),
+      (["compare", "x", "--metric", "nope"], "nope"), (["tune", "x", "--sampler", "nope"], "nope"),
+      (["recipes", "nope"], "nope"),
       (["terms", "soft_target"], "soft_targets"),
       (["datasets", "fetch"], "name"), (["evaluate", "x", "--top", "many"], "many"),
       (["evaluate", "x", "--split", "nope"], "nope"), (["predict", "--examples"], "--examples"),

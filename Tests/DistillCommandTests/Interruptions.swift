@@ -1,6 +1,8 @@
 import Foundation
 import Testing
 
+@testable import DistillRecipes
+
 // What tests of interrupted runs have in common.
 
 /// The numbers of a run that must be the same: all but times and dates.
@@ -56,5 +58,17 @@ func expectSameWhenKilled(in folder: String, kills most: Int, pause: (Int) -> In
       let pair = try ["whole", "broken"].map { try read("\(folder)/\($0)/jobs/\(name)/\(file)") }
       #expect(pair[0] == pair[1], "\(name)/\(file)")
     }
+    let seen = try ["whole", "broken"].map { try curves("\(folder)/\($0)/jobs/\(name)") }
+    #expect(seen[0] == seen[1] && !seen[0].isEmpty, "\(name)")
+  }
+}
+
+/// What TensorBoard sees of a training, without the times: a line for each record.
+func curves(_ job: String) throws -> [String] {
+  let files = TensorBoardLog.names(in: job)
+  try #require(files.count == 1, "\(job): \(files)")
+  return try EventRecord.contents(of: read("\(job)/\(files[0])")).map { record in
+    let event = try #require(TensorBoardEvent(decoding: record.content))
+    return "\(event.step): " + event.scalars.map { "\($0.tag) \($0.value)" }.joined(separator: ", ")
   }
 }

@@ -238,4 +238,103 @@ struct ModelCommandTests {
     #expect(outcome.code == 2)
     #expect(outcome.errors.contains(word))
   }
+
+  @Test("explain --class: soft targets at T = 1, 4 and 20, nearest classes, what was learned, typical and odd examples")
+  func explainClass() throws {
+    let folder = try Sample.folder()
+    try withFolder { place in
+      let page = "\(place)/eight.html"
+      let result = try Command.run(
+        ["explain", "runs/sample", "--class", "8", "--html", page, "--json"], in: folder
+      ).object()
+      let lesson = try #require(result["lesson"] as? [String: Any])
+      #expect(lesson["name"] as? String == "8")
+      let count = try #require(lesson["count"] as? Int)
+      #expect(count > 10)
+      #expect(lesson["temperatures"] as? [Double] == [1, 4, 20] && lesson["middle_temperature"] as? Double == 4)
+
+      let targets = try #require(lesson["soft_targets"] as? [[String: Any]])
+      #expect(targets.count == 9)
+      func top(_ model: String, _ temperature: Double) throws -> [String: Any] {
+        let target = try #require(
+          targets.first { $0["model"] as? String == model && $0["temperature"] as? Double == temperature })
+        let shares = try #require(target["shares"] as? [[String: Any]])
+        let sum = shares.compactMap { $0["probability"] as? Double }.reduce(0, +)
+        let rest = try #require(target["rest"] as? Double)
+        #expect(abs(sum + rest - 1) < 1e-9)
+        return try #require(shares.first)
+      }
+      let tops = try [1.0, 4, 20].map { try #require(top("teacher", $0)["probability"] as? Double) }
+      #expect(tops[0] > tops[1] && tops[1] > tops[2])
+      #expect(try top("teacher", 1)["name"] as? String == "8")
+      _ = try top("alone", 20)
+
+      let models = try #require(lesson["models"] as? [[String: Any]])
+      #expect(models.map { $0["name"] as? String } == ["teacher", "student", "alone"])
+      #expect(models[0]["agreement"] == nil)
+      func divergence(_ model: Int, _ key: String) throws -> Double {
+        let all = try #require(models[model]["divergences"] as? [[String: Any]])
+        return try #require(all.first { $0["temperature"] as? Double == 4 }?[key] as? Double)
+      }
+      #expect(try divergence(1, "of_class") > 0)
+      #expect(
+        try divergence(1, "of_all") < divergence(2, "of_all"), "the student alone was taught nothing by the teacher")
+      for model in models {
+        let recall = try #require(model["recall"] as? Double)
+        let mistakes = try #require(model["mistakes"] as? [[String: Any]]).compactMap { $0["probability"] as? Double }
+        #expect(recall + mistakes.reduce(0, +) <= 1 + 1e-9)
+        #expect(abs(recall * Double(count) - (recall * Double(count)).rounded()) < 1e-6)
+      }
+
+      let examples = try #require(result["examples"] as? [[String: Any]])
+      #expect(examples.map { $0["kind"] as? String } == ["typical", "typical", "odd", "odd"])
+      let distances = try examples.map { try #require($0["distance"] as? Double) }
+      #expect(distances[0] <= distances[1] && distances[1] < distances[3] && distances[3] <= distances[2])
+      #expect(Set(examples.compactMap { $0["number"] as? Int }).count == 4)
+      for example in examples {
+        #expect(example["label"] as? String == "8")
+        #expect((example["opinions"] as? [[String: Any]])?.count == 9)
+        #expect((example["picture"] as? [[Int]])?.count == 8)
+      }
+
+      let html = String(decoding: try read(page), as: UTF8.self)
+      for id in ["verdict", "soft-targets", "neighbours", "learned", "typical", "odd", "alike", "words"] {
+        #expect(html.contains("id=\"\(id)\""), "\(id)")
+      }
+      #expect(html.components(separatedBy: "<img src=\"data:image/png;base64,").count == 5)
+    }
+  }
+
+  @Test("explain --class in the terminal, also without the student alone, and at other temperatures")
+  func explainClassText() throws {
+    let folder = try Sample.folder()
+    let text = try Command.run(["explain", "runs/sample", "--class", "8", "--count", "3"], in: folder)
+    #expect(text.code == 0, "\(text.errors)")
+    for words in [
+      "To the teacher the class 8 is most like", "Mean soft targets of the", "T = 20", "What was learned of it",
+      "KL, T = 4", ": 8, typical", ": 8, odd", "###",
+    ] {
+      #expect(text.output.contains(words), "\(words)")
+    }
+    #expect(text.output.components(separatedBy: ", typical").count == 3)
+    let own = try Command.run(
+      ["explain", "runs/sample", "--class", "8", "--temperatures", "2", "--examples", "3", "--json"], in: folder
+    ).object()
+    #expect((own["lesson"] as? [String: Any])?["temperatures"] as? [Double] == [2])
+    let examples = try #require(own["examples"] as? [[String: Any]])
+    #expect(examples.map { $0["number"] as? Int } == [3] && examples[0]["kind"] == nil)
+    let refused = try Command.run(["explain", "runs/sample", "--html", "no/such/folder/a.html"], in: folder)
+    #expect(refused.code == 2 && refused.errors.contains("there is no folder"), "\(refused.errors)")
+  }
+
+  @Test("explain writes its page without a class too")
+  func explainPage() throws {
+    try withFolder { place in
+      let outcome = try Command.run(
+        ["explain", "runs/sample", "--html", "\(place)/all.html"], in: try Sample.folder())
+      #expect(outcome.code == 0, "\(outcome.errors)")
+      let html = String(decoding: try read("\(place)/all.html"), as: UTF8.self)
+      #expect(html.contains("id=\"examples\"") && !html.contains("id=\"learned\""))
+    }
+  }
 }

@@ -17,6 +17,39 @@ struct RunTests {
     let teacher = try #require(metrics["teacher"] as? [String: Any])
     #expect(try #require(teacher["accuracy"] as? Double) > 0.9)
     #expect(metrics["gain"] is [String: Any])
+    let jobs = try FileManager.default.contentsOfDirectory(atPath: "\(run)/jobs").sorted()
+    #expect(jobs.count == 5)
+    for job in jobs {
+      let lines = try curves("\(run)/jobs/\(job)")
+      #expect(lines.count > 3 && lines.last?.contains("test/accuracy") == true, "\(job)")
+    }
+  }
+
+  @Test("metrics.json has the numbers of every figure of the report")
+  func figures() throws {
+    let run = "\(try Sample.folder())/runs/sample"
+    let metrics = try #require(try JSONSerialization.jsonObject(with: read("\(run)/metrics.json")) as? [String: Any])
+    let figures = try #require(metrics["figures"] as? [String: Any])
+    #expect((figures["classes"] as? [String])?.count == 10)
+    #expect((figures["similarities"] as? [[String: Any]])?.count == 4)
+    let settings = try #require(figures["settings"] as? [[String: Any]])
+    let arms = try #require(settings.first?["arms"] as? [[String: Any]])
+    #expect(arms.map { $0["name"] as? String } == ["alone", "distilled"])
+    for arm in arms {
+      let curves = try #require(arm["curves"] as? [String: Any])
+      let accuracy = try #require(curves["validation_accuracy"] as? [[String: Double]])
+      #expect(accuracy.count == 10)
+      for point in accuracy {
+        let (low, mean, high) = (point["low"] ?? 1, point["mean"] ?? 0, point["high"] ?? 0)
+        #expect(low <= mean && mean <= high)
+      }
+      #expect(accuracy.contains { ($0["low"] ?? 0) < ($0["high"] ?? 0) }, "two seeds make a band")
+      #expect((arm["confusion"] as? [[Int]])?.count == 10)
+      #expect((arm["classes"] as? [[String: Any]])?.count == 10)
+      #expect((arm["reliability"] as? [[String: Any]])?.count == 15)
+    }
+    let parts = (arms[1]["curves"] as? [String: Any])?["loss_parts"] as? [String: Any]
+    #expect(parts?.keys.sorted() == ["hard labels", "soft targets"])
   }
 
   @Test("--json prints the numbers and nothing else; --quiet prints no progress")

@@ -197,22 +197,65 @@ struct ComparisonTests {
 
   @Test("The frontier has the models that no cheaper one beats")
   func frontier() {
-    func point(_ name: String, _ cost: Double, _ value: Double) -> FrontierPlot.Point {
-      FrontierPlot.Point(name: name, tone: .alone, cost: cost, value: value)
+    func point(_ name: String, _ cost: Double, _ score: Double) -> ComparisonData.CostPoint {
+      ComparisonData.CostPoint(name: name, cost: cost, score: score)
     }
     let points = [
       point("dear", 9, 0.95), point("cheap", 1, 0.8), point("beaten", 5, 0.85), point("good", 4, 0.9),
       point("same cost, worse", 4, 0.88), point("dearer, alike", 10, 0.95),
     ]
-    var plot = FrontierPlot(
-      id: "x", title: "x", points: points, costText: { Quantity.plain($0) }, valueText: { Quantity.percent($0) })
-    #expect(plot.frontier(points).map(\.name) == ["cheap", "good", "dear"])
-    plot.isBetterHigh = false
-    #expect(plot.frontier(points).map(\.name) == ["cheap"])
-    plot.points = [point("one", 1, 0.5)]
-    #expect(plot.markup() == nil)
-    plot.points = [point("one", 0, 0.5), point("two", .nan, 0.5), point("three", 1, .nan)]
-    #expect(plot.markup() == nil)
+    func frontier(isBetterHigh: Bool) -> [String] {
+      ComparisonData.withFrontier(points, isBetterHigh: isBetterHigh).filter(\.isOnFrontier).map(\.name)
+    }
+    #expect(frontier(isBetterHigh: true) == ["cheap", "good", "dear"])
+    #expect(frontier(isBetterHigh: false) == ["cheap"])
+  }
+
+  @Test("A figure of costs has the models whose cost and score are known, the teacher by its accuracy")
+  func costs() throws {
+    var data = Self.sample(seeds: 3, arms: 3)
+    func names(_ cost: ComparisonCost, _ metric: ComparisonMetric = .accuracy) -> [String] {
+      ComparisonData.costs(cost, arms: data.arms, teachers: data.teachers, metric: metric).map(\.name)
+    }
+    #expect(names(.latency) == ["alone", "<b>arm 1</b>", "<b>arm 2</b>", "teacher"])
+    #expect(names(.multiplyAdds, .nll) == [])
+    data.arms[0].figures.latencySeconds = 0
+    data.arms[1].figures.latencySeconds = nil
+    data.arms[2].scores = [:]
+    #expect(names(.latency) == ["teacher"])
+    #expect(names(.multiplyAdds) == ["alone", "<b>arm 1</b>", "teacher"])
+    data.costs = ["latency_seconds": Array(data.costs(.latency).prefix(1))]
+    #expect(CostSection(data: data).markup() == nil, "one model is no figure")
+  }
+
+  @Test("Names of models that lie close together are beside each other, and inside the figure")
+  func frontierNames() throws {
+    let crowd = (0..<6).map { index in
+      FrontierPlot.Point(
+        name: "student \(index)", tone: .third, cost: 1_000 + Double(index), value: 0.9 + 0.001 * Double(index),
+        deviation: 0.002, isOnFrontier: true)
+    }
+    let teacher = FrontierPlot.Point(name: "teacher", tone: .teacher, cost: 1e6, value: 0.95, isOnFrontier: true)
+    let plot = FrontierPlot(
+      id: "x", title: "x", points: crowd + [teacher], costText: { Quantity.plain($0) },
+      valueText: { Quantity.percent($0) })
+    let source = try #require(plot.markup()).source
+    let pattern = /class="point-name [^"]*" x="([-\d.]+)" y="([-\d.]+)" dy="0.35em" text-anchor="(\w+)">([^<]*)</
+    let boxes = try source.matches(of: pattern).map { match -> (left: Double, right: Double, y: Double) in
+      let (x, y) = (try #require(Double(match.1)), try #require(Double(match.2)))
+      // Letters of this size are about six wide.
+      let width = 6 * Double(match.4.count)
+      let left = match.3 == "start" ? x : match.3 == "end" ? x - width : x - width / 2
+      return (left, left + width, y)
+    }
+    #expect(boxes.count == 7)
+    for (index, box) in boxes.enumerated() {
+      #expect(box.left >= 0 && box.right <= 460 && box.y >= 0 && box.y <= 290)
+      for other in boxes.dropFirst(index + 1) {
+        let isApart = box.right <= other.left || other.right <= box.left || abs(box.y - other.y) >= 11
+        #expect(isApart, "\(box) \(other)")
+      }
+    }
   }
 
   @Test("The page is well-formed, complete, and everything on it has a name")
@@ -244,6 +287,11 @@ struct ComparisonTests {
     let data = Self.sample(seeds: 3, arms: 3)
     let object = try #require(try JSONSerialization.jsonObject(with: data.encoded()) as? [String: Any])
     #expect(object["test_looks"] is [String: Any])
+    let costs = try #require(object["costs"] as? [String: [[String: Any]]])
+    #expect(Set(costs.keys) == ["multiply_adds", "latency_seconds"])
+    let point = try #require(costs["multiply_adds"]?.last)
+    #expect(point["name"] as? String == "teacher" && point["is_on_frontier"] as? Bool == true)
+    #expect(point["cost"] as? Double == 1_000_000 && point["score"] as? Double == 0.97)
     let pair = try #require((object["pairs"] as? [[String: Any]])?.first)
     #expect(
       Set(pair.keys).isSuperset(of: [
@@ -312,6 +360,14 @@ struct ComparisonTests {
       pair.sentence = ComparisonConclusion.sentence(pair, .accuracy, among: count - 1)
       return pair
     }
+    let teacher = ComparisonData.Teacher(
+      name: "teacher", accuracy: 0.97,
+      figures: MetricsFile.Figures(
+        ReportData.Figures(
+          architecture: "resnet", parameters: 90_000, bytes: 360_000, multiplyAdds: 1_000_000, latencySeconds: 8e-4)))
+    let costs = ComparisonCost.allCases.map {
+      ($0.rawValue, ComparisonData.costs($0, arms: arms, teachers: [teacher], metric: .accuracy))
+    }
     let words = ComparisonConclusion(metric: .accuracy, pairs: pairs)
     return ComparisonData(
       title: "a & b", date: Date(timeIntervalSince1970: 0), metric: .accuracy, conclusion: words.sentence,
@@ -319,15 +375,8 @@ struct ComparisonTests {
       data: ComparisonData.DataFigures(
         name: "digits", classNames: classes, trainingExamples: 1_293, validationExamples: 144, testExamples: 360,
         trainingHash: "aa", testHash: "bb"),
-      teachers: [
-        ComparisonData.Teacher(
-          name: "teacher", accuracy: 0.97,
-          figures: MetricsFile.Figures(
-            ReportData.Figures(
-              architecture: "resnet", parameters: 90_000, bytes: 360_000, multiplyAdds: 1_000_000, latencySeconds: 8e-4)
-          ))
-      ],
-      arms: arms, pairs: pairs, chosen: ComparisonData.Choice(arm: names[1], validationAccuracy: 0.8),
+      teachers: [teacher], arms: arms, costs: Dictionary(uniqueKeysWithValues: costs), pairs: pairs,
+      chosen: ComparisonData.Choice(arm: names[1], validationAccuracy: 0.8),
       testLooks: ComparisonData.TestLooks(students: seeds * count, reports: 2))
   }
 }

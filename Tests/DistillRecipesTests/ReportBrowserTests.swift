@@ -16,13 +16,22 @@ struct ReportBrowserTests {
     #expect(broken.console.contains { $0.contains("undefinedFunction") })
 
     for options in [["--window-size=1280,900"], ["--window-size=500,800", "--blink-settings=preferredColorScheme=0"]] {
-      let visit = try browser.open(Report.html(ReportSample.data), options: options)
-      #expect(visit.console.isEmpty, "\(visit.console)")
-      // The script ran to its end, and the page is all there.
-      let (isReady, isWhole) = (visit.page.contains("data-ready=\"yes\""), visit.page.contains("id=\"words\""))
-      #expect(isReady && isWhole)
+      for page in Self.pages {
+        let visit = try browser.open(page.html, options: options)
+        #expect(visit.console.isEmpty, "\(visit.console)")
+        // The script ran to its end, and the page is all there.
+        let (isReady, isWhole) = (visit.page.contains("data-ready=\"yes\""), visit.page.contains("id=\"words\""))
+        #expect(isReady && isWhole)
+      }
     }
   }
+
+  /// Pages of different kinds, and how many pictures they have.
+  static let pages = [
+    (html: Report.html(ReportSample.data), pictures: 8),
+    (html: ExplanationReport.html(ExplanationSample.ofClass()), pictures: 4),
+    (html: ExplanationReport.html(ExplanationSample.ofAll()), pictures: 2),
+  ]
 
   @Test(
     "Every picture can be decoded and nothing is wider than a small screen",
@@ -45,12 +54,13 @@ struct ReportBrowserTests {
         document.body.appendChild(frame);
       });</script>
       """
-    let page = Report.html(ReportSample.data)
-    let visit = try browser.open(
-      "<!DOCTYPE html><html><head><title>none</title></head><body><textarea id=\"page\">\(Markup.escaped(page))</textarea>"
-        + check + "</body></html>")
-    let title = visit.page.split(separator: "<title>").dropFirst().first?.split(separator: "</title>").first
-    #expect(title == "overflow 0 pictures 8 broken 0")
+    for page in Self.pages {
+      let visit = try browser.open(
+        "<!DOCTYPE html><html><head><title>none</title></head><body>"
+          + "<textarea id=\"page\">\(Markup.escaped(page.html))</textarea>" + check + "</body></html>")
+      let title = visit.page.split(separator: "<title>").dropFirst().first?.split(separator: "</title>").first
+      #expect(title == "overflow 0 pictures \(page.pictures) broken 0")
+    }
   }
 }
 

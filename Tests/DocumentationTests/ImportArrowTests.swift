@@ -11,10 +11,13 @@ import Testing
     "DistillData": ["Torch", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"],
     "DistillModels": ["TorchNN", "Torch"],
     "Distillation": ["TorchOptim", "DistillData", "TorchNN", "Torch"],
-    "DistillRecipes": ["Distillation", "DistillModels", "TorchOptim", "DistillData", "TorchNN", "Torch", "Yams"],
+    "DistillSearch": ["Torch", "GRDB"],
+    "DistillRecipes": [
+      "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData", "TorchNN", "Torch", "Yams",
+    ],
     "distill": [
-      "DistillRecipes", "Distillation", "DistillModels", "TorchOptim", "DistillData", "TorchNN", "Torch",
-      "ArgumentParser",
+      "DistillRecipes", "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData", "TorchNN",
+      "Torch", "ArgumentParser",
     ],
   ]
 
@@ -118,7 +121,7 @@ import Testing
 
   /// No target reaches, over others, one that must know nothing of it.
   @Test func modelsLayersAndDataKnowNothingOfDistillation() throws {
-    for target in ["Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels"] {
+    for target in ["Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "DistillSearch"] {
       var reached: Set<String> = []
       var open = [target]
       while let next = open.popLast() {

@@ -5,7 +5,7 @@ import Testing
 @Suite struct ReadmeTests {
   /// The commands of the documents' blocks marked `sh run`, one after the other in a folder of their own, where the first
   /// recipe is `recipe.yaml`. Trainings are cut short, everything else is as it stands there.
-  @Test(arguments: ["README.md", "Guides/Files.md", "Guides/Compare.md"])
+  @Test(arguments: ["README.md", "Guides/Files.md", "Guides/Compare.md", "Guides/Tune.md", "Guides/Seeing.md"])
   func commandsWork(_ document: String) throws {
     let blocks = CodeBlock.all(in: try Package.text(document)).filter { $0.kind == "sh run" }
     try #require(!blocks.isEmpty)
@@ -29,7 +29,9 @@ import Testing
     let short = "seeds=[1] training.epochs=2 teacher.training.epochs=1"
     return text.split(separator: "\n").map { line in
       let command = line.prefix { $0 != "#" }
-      let trains = ["distill run", "distill train", "distill compare"].contains { command.hasPrefix($0) }
+      let trains = ["distill run", "distill train", "distill compare", "distill tune recipe"].contains {
+        command.hasPrefix($0)
+      }
       return trains ? "\(command) \(short)\n" : "\(command)\n"
     }.joined()
   }

@@ -13,7 +13,7 @@ enum Benchmark {
     var measure: @Sendable (Options) throws -> any Encodable
   }
 
-  private static let training = ["epochs", "steps", "examples", "batch", "precision"]
+  private static let training = ["epochs", "steps", "examples", "batch", "precision", "teacher-precision"]
 
   static let modes: [Mode] = [
     Mode(

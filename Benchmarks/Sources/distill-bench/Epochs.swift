@@ -44,7 +44,7 @@ enum Epochs {
     if computation.channelsLast { try pair.student.useChannelsLast() }
     let loader = try DataLoader(dataset: pair.train, examples: examples, options: loading)
 
-    let frozen = FrozenTeacher(pair.teacher)
+    let frozen = try frozenTeacher(options, pair, loader)
     var teacher: any Teacher = frozen
     var precomputeSeconds = 0.0
     if options.mode.hasSuffix("precomputed") {
@@ -92,6 +92,15 @@ enum Epochs {
       peakBytes: Report.peakBytes, dataBytes: pair.train.count * pair.train.exampleShape.reduce(1, *), loss: loss,
       accuracy: try test.score(pair.student).accuracy, steps: steps, threads: try TorchRuntime.threadCount,
       choice: choice, choosingSeconds: choosingSeconds, versions: ["libtorch": try TorchRuntime.version])
+  }
+
+  private static func frozenTeacher(_ options: Options, _ pair: Pair, _ loader: DataLoader) throws -> FrozenTeacher {
+    guard let precision = TeacherPrecision(rawValue: options.word("teacher-precision", "float32")) else {
+      let names = TeacherPrecision.allCases.map(\.rawValue)
+      throw UsageError("--teacher-precision is one of \(names.joined(separator: ", "))")
+    }
+    let examples = Array(loader.examples.prefix(512))
+    return try TeacherPrecisionChoice.teacher(pair.teacher, in: precision, examples: loader.batch(ids: examples).inputs)
   }
 
   /// How the student is computed, as a run chooses it with `precision: auto` and `channels_last: auto`. What the options

@@ -10,7 +10,6 @@
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/native/CPUBlas.h>
-#include <fbgemm/Utils.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -18,6 +17,10 @@
 #include <cstring>
 #include <optional>
 #include <vector>
+
+#if defined(__x86_64__)
+#include <fbgemm/Utils.h>
+#endif
 
 #include "Parallel.h"
 #include "WholeProduct.h"

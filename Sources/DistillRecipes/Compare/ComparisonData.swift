@@ -21,6 +21,8 @@ public struct ComparisonData: Codable, Sendable {
   public var data: DataFigures
   public var teachers: [Teacher]
   public var arms: [Arm]
+  /// Every model's score against what it costs, by cost: the figures with the frontier.
+  public var costs: [String: [CostPoint]]
   public var pairs: [Pair]
   /// The arm that the validation split would choose.
   public var chosen: Choice?
@@ -178,6 +180,8 @@ public struct ComparisonData: Codable, Sendable {
 
   /// The file's contents: indented, keys sorted.
   public func encoded() throws -> Data { try ResultJSON.encode(self) }
+
+  func costs(_ cost: ComparisonCost) -> [CostPoint] { costs[cost.rawValue] ?? [] }
 
   func arm(_ name: String) -> Arm? { arms.first { $0.name == name } }
 }

@@ -24,6 +24,10 @@ struct ComparisonMaker {
     for index in compared.indices { conclude(&compared[index], among: compared.count) }
     let words = ComparisonConclusion(metric: metric, pairs: compared)
     let materials = first.run.materials
+    let (teachers, shown) = (try teachers(), try shownArms())
+    let costs = ComparisonCost.allCases.map { cost in
+      (cost.rawValue, ComparisonData.costs(cost, arms: shown, teachers: teachers, metric: metric))
+    }
     return ComparisonData(
       title: title, date: Date(), metric: metric, conclusion: words.sentence, caveats: words.caveats,
       warnings: warnings + incomplete(compared) + otherPrecisions(),
@@ -32,7 +36,8 @@ struct ComparisonMaker {
         trainingExamples: materials.split.train.count, validationExamples: materials.split.validation.count,
         testExamples: materials.test.count, trainingHash: try materials.train.contentHash,
         testHash: try materials.test.contentHash),
-      teachers: try teachers(), arms: try shownArms(), pairs: compared, chosen: choice(), testLooks: looks)
+      teachers: teachers, arms: shown, costs: Dictionary(uniqueKeysWithValues: costs), pairs: compared,
+      chosen: choice(), testLooks: looks)
   }
 
   /// Seeds that only one of two arms has count for nothing.

@@ -27,12 +27,12 @@ public enum ComparisonReport {
   private static let style = """
     .frontier{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:4 3}
     .spread{stroke:var(--tone);stroke-width:2}
-    .point-name{font-size:11px;fill:var(--tone)}
+    .point-name{font-size:11px;fill:var(--tone);paint-order:stroke;stroke:var(--page);stroke-width:3px}
     .frontier-chart{max-width:none}.lead+.charts{margin-top:1.8rem}
     .warning{margin-top:1.2rem;padding:.7rem 1rem;border-left:3px solid var(--alone);background:var(--wash)}
     .caveats{list-style:disc;padding-left:1.2rem;margin-top:1.2rem;color:var(--soft);max-width:46rem}
     .caveats li+li{margin-top:.4rem}
-    .pair+.pair{margin-top:3rem}
+    .pair+.pair{margin-top:3rem}.pair th[scope=row]{min-width:9rem}
     """
 }
 
@@ -44,8 +44,8 @@ extension ComparisonData {
     let distilled = arms.firstIndex { !$0.isAlone }
     if index == alone { return .alone }
     if index == distilled { return .distilled }
-    let others: [Tone] = [.third, .fourth, .fifth]
-    return others[arms.indices.filter { $0 < index && $0 != alone && $0 != distilled }.count % others.count]
+    let before = arms.indices.filter { $0 < index && $0 != alone && $0 != distilled }
+    return Tone.others[before.count % Tone.others.count]
   }
 }
 
@@ -101,13 +101,7 @@ struct CostSection {
   var data: ComparisonData
 
   func markup() -> Markup? {
-    let metric = data.metric
-    let charts = [
-      plot("cost-multiply-adds", "\(metric.title) against multiply-adds", { $0.multiplyAdds.map(Double.init) }) {
-        Quantity.count(Int($0.rounded()))
-      },
-      plot("cost-latency", "\(metric.title) against latency", \.latencySeconds) { Quantity.seconds($0) },
-    ].compactMap(\.self)
+    let charts = ComparisonCost.allCases.compactMap { chart($0) }
     guard !charts.isEmpty else { return nil }
     return section(
       "cost", "What it costs",
@@ -117,24 +111,17 @@ struct CostSection {
     ) { element("div", ["class": "charts pairs"]) { for chart in charts { chart } } }
   }
 
-  private func plot(
-    _ id: String, _ title: String, _ cost: (MetricsFile.Figures) -> Double?, _ text: @escaping (Double) -> String
-  ) -> Markup? {
-    var points = data.arms.compactMap { arm -> FrontierPlot.Point? in
-      guard let cost = cost(arm.figures), let score = arm.score(data.metric) else { return nil }
-      return FrontierPlot.Point(
-        name: arm.name, tone: data.tone(arm.name), cost: cost, value: score.mean, deviation: score.deviation)
-    }
-    if data.metric == .accuracy {
-      points += data.teachers.compactMap { teacher in
-        guard let cost = cost(teacher.figures), let accuracy = teacher.accuracy else { return nil }
-        return FrontierPlot.Point(name: teacher.name, tone: .teacher, cost: cost, value: accuracy)
-      }
-    }
+  private func chart(_ cost: ComparisonCost) -> Markup? {
     let metric = data.metric
+    let title = "\(metric.title) against \(cost.title)"
     return FrontierPlot(
-      id: id, title: title.prefix(1).uppercased() + title.dropFirst(), points: points, costText: text,
-      valueText: { metric.text($0) }, isShare: metric.isShare, isBetterHigh: metric.isBetterHigh
+      id: "cost-\(cost.title)", title: title.prefix(1).uppercased() + title.dropFirst(),
+      points: data.costs(cost).map { point in
+        FrontierPlot.Point(
+          name: point.name, tone: data.tone(point.name), cost: point.cost, value: point.score,
+          deviation: point.deviation, isOnFrontier: point.isOnFrontier)
+      },
+      costText: cost.text, valueText: { metric.text($0) }, isShare: metric.isShare
     ).markup()
   }
 }
@@ -386,17 +373,6 @@ struct ComparisonWordsSection {
     ("To resolve", "To be found by the t-test in four of five such comparisons."),
     ("Frontier", "The models that no cheaper one beats."),
   ]
-}
-
-/// The head of a table: titles, and whether a column has numbers.
-private func head(_ columns: [(title: String, isNumeric: Bool)]) -> Markup {
-  element("thead") {
-    element("tr") {
-      for (index, column) in columns.enumerated() {
-        element("th", ["scope": "col", "class": column.isNumeric && index > 0 ? "number" : nil]) { column.title }
-      }
-    }
-  }
 }
 
 extension McNemarTest.Method {

@@ -114,7 +114,7 @@ struct ComparisonSource {
   }
 
   /// The values between commas; a comma in brackets, braces or quotes is a part of one.
-  private static func values(_ text: String) -> [String] {
+  static func values(_ text: String) -> [String] {
     var values = [""]
     var depth = 0
     var quote: Character?

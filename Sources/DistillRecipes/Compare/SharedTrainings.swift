@@ -76,7 +76,9 @@ extension JobFolder {
   /// Takes over what another run's training left. The file that says that it is done comes last.
   fileprivate func copy(from source: JobFolder) throws {
     try Folder.make(model)
-    let files = ModelFolder.files.map { "model/\($0)" } + ["events.jsonl", "test.safetensors", "result.json"]
+    let files =
+      ModelFolder.files.map { "model/\($0)" } + TensorBoardLog.names(in: source.path)
+      + ["events.jsonl", "test.safetensors", "result.json"]
     for name in files {
       guard let data = FileManager.default.contents(atPath: "\(source.path)/\(name)") else { continue }
       try AtomicFile.write(data, to: "\(path)/\(name)")

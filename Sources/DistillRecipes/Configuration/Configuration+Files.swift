@@ -29,7 +29,18 @@ extension Configuration {
   }
 
   /// The recipe as it works from whatever folder: relative paths of files are made absolute.
-  var yamlWithAbsoluteFiles: String {
+  var yamlWithAbsoluteFiles: String { withAbsoluteFiles(node).yaml }
+
+  /// As it was written, without defaults, under this name and with absolute paths.
+  var writtenWithAbsoluteFiles: RecipeNode {
+    var written = tree
+    written.content = .map(
+      [RecipeNode.Entry(key: "name", keyLocation: nil, value: .text(name))]
+        + (tree.entries ?? []).filter { $0.key != "name" })
+    return withAbsoluteFiles(written)
+  }
+
+  private func withAbsoluteFiles(_ node: RecipeNode) -> RecipeNode {
     let base = FileManager.default.currentDirectoryPath
     return RecipeNode(
       .map(
@@ -44,11 +55,10 @@ extension Configuration {
             case .map(let entries) = entry.value.content
           {
             let path = RecipeNode.Entry(key: "path", keyLocation: nil, value: .text(Self.absolute(folder, in: base)))
-            entry.value.content = .map(entries + [path])
+            entry.value.content = .map(entries.filter { $0.key != "path" } + [path])
           }
           return entry
-        })
-    ).yaml
+        }))
   }
 
   private static let keysWithFiles = ["data", "teacher", "student", "stages", "settings"]

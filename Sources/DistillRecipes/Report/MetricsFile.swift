@@ -17,7 +17,8 @@ import Foundation
 ///       "arms": [ { "name": "alone", "accuracy": …, "accuracy_spread": …, "gain": null,
 ///                   "seeds": [ { "seed": 1, "accuracy": …, "validation_accuracy": …, "seconds_per_step": …, … } ] } ],
 ///       "stages": [ { "name": "hints", "description": "…", "steps": 270, "validation_accuracy": … } ] }
-///   ]
+///   ],
+///   "figures": { "classes": [ … ], "settings": [ { "name": "few labels", "arms": [ { "curves": …, … } ] } ], … }
 /// }
 /// ```
 ///
@@ -243,6 +244,8 @@ public struct MetricsFile: Codable, Sendable, Hashable {
   public var distilled: Model?
   public var gain: Gain?
   public var settings: [Setting]
+  /// The numbers of the report's figures.
+  public var figures: ReportFigures?
 }
 
 // MARK: - From a report's data
@@ -260,6 +263,7 @@ extension MetricsFile {
         }, specialists: $0.specialists.isEmpty ? nil : $0.specialists)
     }
     settings = data.settings.map(Setting.init)
+    figures = ReportFigures(data)
     guard let first = data.settings.first else { return }
     setting = first.name
     let student = Figures(first.student)

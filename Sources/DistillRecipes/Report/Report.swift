@@ -48,6 +48,17 @@ func scrolling(_ label: String, @MarkupBuilder _ content: () -> Markup) -> Marku
   element("div", ["class": "scroll", "role": "region", "aria-label": label, "tabindex": "0"], content)
 }
 
+/// The head of a table: titles, and whether a column has numbers.
+func head(_ columns: [(title: String, isNumeric: Bool)]) -> Markup {
+  element("thead") {
+    element("tr") {
+      for (index, column) in columns.enumerated() {
+        element("th", ["scope": "col", "class": column.isNumeric && index > 0 ? "number" : nil]) { column.title }
+      }
+    }
+  }
+}
+
 /// A table of names and what belongs to each.
 func namedValues(_ entries: [(name: String, value: String)]) -> Markup {
   element("table", ["class": "manifest"]) {

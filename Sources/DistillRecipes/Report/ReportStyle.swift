@@ -2,10 +2,11 @@
 enum ReportStyle {
   static let sheet = """
     :root{--page:#fdfdfc;--ink:#15181e;--soft:#575e6a;--faint:#7b828d;--line:#e4e5e3;--wash:#f5f5f2;--grid:#ebebe8;
-    --teacher:#3d434d;--alone:#b4530b;--distilled:#0b5fb3;--third:#0d7468;--fourth:#7a3fb0;--fifth:#a3285e;--on:#fff}
+    --teacher:#3d434d;--alone:#b4530b;--distilled:#0b5fb3;--third:#0d7468;--fourth:#7a3fb0;--fifth:#a3285e;--sixth:#6d6408;
+    --on:#fff}
     @media screen and (prefers-color-scheme:dark){:root{--page:#111418;--ink:#eceef2;--soft:#a6adb9;--faint:#848c98;
     --line:#2a2f37;--wash:#191d23;--grid:#232830;--teacher:#c3c9d3;--alone:#f2a35c;--distilled:#74b5ff;--third:#5ecfbe;
-    --fourth:#c69bf2;--fifth:#f08cb8;--on:#0d1015}}
+    --fourth:#c69bf2;--fifth:#f08cb8;--sixth:#d6c84e;--on:#0d1015}}
     @media screen and (prefers-color-scheme:dark){.middling text{fill:var(--on)}}
     *{box-sizing:border-box}
     html{-webkit-text-size-adjust:100%;text-size-adjust:100%;scroll-behavior:smooth}
@@ -29,6 +30,7 @@ enum ReportStyle {
     section.verdict{border-top:0;padding-top:clamp(1.8rem,5vw,3.2rem)}
     .tone-teacher{--tone:var(--teacher)}.tone-alone{--tone:var(--alone)}.tone-distilled{--tone:var(--distilled)}
     .tone-third{--tone:var(--third)}.tone-fourth{--tone:var(--fourth)}.tone-fifth{--tone:var(--fifth)}
+    .tone-sixth{--tone:var(--sixth)}
     .swatch{display:inline-block;width:.62em;height:.62em;border-radius:50%;background:var(--tone);margin-right:.6em}
     .masthead{padding:clamp(1.4rem,4vw,2.4rem) 0 0}
     .over{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;font-size:.8125rem;color:var(--soft);margin-bottom:.35rem}

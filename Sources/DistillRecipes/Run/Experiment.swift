@@ -101,6 +101,32 @@ public final class Experiment: Sendable {
     try doAll(materials, device, configuration)
   }
 
+  /// What trainings that are chosen among need: the teacher is there when it returns, and what the recipe leaves open is
+  /// decided. Nothing is scored on the test split, and nothing is trained alone.
+  ///
+  /// Trials with the same data and the same teacher share the folder.
+  ///
+  /// - Parameter known: the data, where it is loaded
+  /// - Throws: as `run`
+  func prepareTrial(_ known: Materials?) throws -> (
+    plan: RunPlan, runner: TrainingRunner, materials: Materials, lock: RunLock
+  ) {
+    var turn = try sharing?.turn("prepare \(FilePath.name(of: folder.path))", observer)
+    try folder.checkPlace()
+    let lock = try folder.lock(isShared: true)
+    let (materials, device) = try loadAndCheck(known)
+    let configuration = try prepare(materials, device, isForChoosing: true)
+    withExtendedLifetime(turn) {}
+    turn = nil
+    let teacher = try teacherMaker(configuration, materials, device)
+    let plan = try RunPlan(configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [])
+    var runner = TrainingRunner(
+      materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer,
+      sharing: sharing)
+    runner.caches = caches
+    return (plan, runner, materials, lock)
+  }
+
   /// - Throws: `RunError` when something that the recipe reads would be taken away with the old run.
   private func checkInputsOutside() throws {
     for (_, setting) in try configuration.resolvedSettings() {
@@ -118,12 +144,28 @@ public final class Experiment: Sendable {
   }
 
   /// Writes down what is to be done, and makes the teacher. It gives the recipe with what it leaves open decided.
-  private func prepare(_ materials: Materials, _ device: Device) throws -> Configuration {
+  ///
+  /// - Parameter isForChoosing: whether the teacher is not to be scored on the test split
+  private func prepare(
+    _ materials: Materials, _ device: Device, isForChoosing: Bool = false
+  ) throws -> Configuration {
     try begin()
     let configuration = try choosePrecision(materials, device)
-    if configuration.teacher?.isToBeTrained ?? false { try trainTeacher(configuration, materials, device) }
+    if configuration.teacher?.isToBeTrained ?? false {
+      try trainTeacher(configuration, materials, device, isForChoosing: isForChoosing)
+    }
     if configuration.teacher?.specialists != nil { try trainSpecialists(configuration, materials, device) }
     return try chooseTeacherPrecision(configuration, materials, device)
+  }
+
+  /// Who makes the teacher of the trainings; nil where there is none.
+  private func teacherMaker(
+    _ configuration: Configuration, _ materials: Materials, _ device: Device
+  ) throws -> TeacherMaker? {
+    guard let teacher = configuration.teacher, !teacher.members.isEmpty else { return nil }
+    return try TeacherMaker(
+      teacher, folder: folder, materials: materials, device: device, precision: configuration.training.precision,
+      channelsLast: configuration.training.channelsLast, requiresSpecialists: true)
   }
 
   @discardableResult
@@ -131,19 +173,13 @@ public final class Experiment: Sendable {
     _ materials: Materials, _ device: Device, _ configuration: Configuration,
     since start: ContinuousClock.Instant = .now
   ) throws -> ReportData {
-    let training = configuration.training
-    let teacher = try configuration.teacher.flatMap { teacher in
-      teacher.members.isEmpty
-        ? nil
-        : try TeacherMaker(
-          teacher, folder: folder, materials: materials, device: device, precision: training.precision,
-          channelsLast: training.channelsLast, requiresSpecialists: true)
-    }
+    let teacher = try teacherMaker(configuration, materials, device)
     var teacherTest: Tensor?
     var teacherMetrics: Metrics?
     if let teacher {
       observer(.stage("Testing the teacher"))
-      let test = try materials.evaluationSet(materials.test, device: device, channelsLast: training.channelsLast)
+      let test = try materials.evaluationSet(
+        materials.test, device: device, channelsLast: configuration.training.channelsLast)
       if materials.test.predictsTokens {
         teacherMetrics = try test.tokenMetrics(of: teacher.makeTeacher())
       } else {
@@ -255,13 +291,20 @@ public final class Experiment: Sendable {
   }
 
   /// Loads the data, and finds out whether the recipe can be done, before anything is written.
-  private func loadAndCheck() throws -> (materials: Materials, device: Device) {
+  ///
+  /// - Parameter known: the data, where it is loaded
+  private func loadAndCheck(_ known: Materials? = nil) throws -> (materials: Materials, device: Device) {
     try configuration.checkSettings()
     let device = try configuration.availableDevice()
     if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
-    observer(.stage("Loading \(configuration.data.dataset)"))
-    let materials = try Materials(configuration, observer: observer)
-    for notice in materials.train.notices + materials.test.notices { observer(.notice("warning: \(notice)")) }
+    let materials: Materials
+    if let known {
+      materials = known
+    } else {
+      observer(.stage("Loading \(configuration.data.dataset)"))
+      materials = try Materials(configuration, observer: observer)
+      for notice in materials.train.notices + materials.test.notices { observer(.notice("warning: \(notice)")) }
+    }
     for (name, setting) in try configuration.resolvedSettings() {
       for (index, stage) in setting.sequence.enumerated() {
         let learners = try setting.learners(ofStage: index, setting: name ?? "", materials: materials)
@@ -274,7 +317,8 @@ public final class Experiment: Sendable {
               student: learner.student, teachers: learner.teachers, materials: materials, device: device)
           }
           if stage.configuration.teacher?.cache != nil, let own = learners.first {
-            try checkCache(of: stage.configuration, own, materials, device)
+            // Trials that follow have the data of the first one, whose cache was read as a whole.
+            try checkCache(of: stage.configuration, own, materials, device, asWhole: known == nil)
           }
         }
       }
@@ -284,7 +328,7 @@ public final class Experiment: Sendable {
 
   /// Whether the cache of a recipe is whole, is of what the training shows, and has what the terms want.
   private func checkCache(
-    of recipe: Configuration, _ learner: Learner, _ materials: Materials, _ device: Device
+    of recipe: Configuration, _ learner: Learner, _ materials: Materials, _ device: Device, asWhole: Bool
   ) throws {
     var runner = TrainingRunner(
       materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer)
@@ -297,6 +341,7 @@ public final class Experiment: Sendable {
     } catch let error as DistillationError {
       throw RunError("teacher.cache: \(cache.folder): \(error)")
     }
+    guard asWhole else { return }
     observer(.stage("Checking the teacher cache \(cache.folder)"))
     do {
       try cache.verify { done in
@@ -386,12 +431,15 @@ public final class Experiment: Sendable {
     }
   }
 
-  private func trainTeacher(_ configuration: Configuration, _ materials: Materials, _ device: Device) throws {
+  private func trainTeacher(
+    _ configuration: Configuration, _ materials: Materials, _ device: Device, isForChoosing: Bool = false
+  ) throws {
     observer(.stage("Training the teacher"))
     let runner = TrainingRunner(
       materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer,
       sharing: sharing)
-    let job = try TrainingJob(teacherOf: configuration, materials: materials)
+    var job = try TrainingJob(teacherOf: configuration, materials: materials)
+    job.isForChoosing = isForChoosing
     _ = try runner.run(job, label: RunEvent.TrainingLabel(name: "teacher", number: 1, count: 1))
     try Self.copy(ModelFolder(folder.job(job.folderName).model), to: ModelFolder(folder.teacher))
   }

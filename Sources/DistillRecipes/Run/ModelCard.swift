@@ -5,13 +5,14 @@ import Foundation
 struct ModelCard {
   let text: String
 
-  /// - Parameter metrics: on the test split; nil for a student that another stage goes on with
+  /// - Parameter metrics: on the test split; nil for a student that another stage goes on with, or that is one of a search
   init(
     job: TrainingJob, outcome: Outcome, metrics: Metrics?, correctedBias: CorrectedBias? = nil, dataset: String
   ) {
     func percent(_ value: Double) -> String { String(format: "%.2f %%", value * 100) }
     var rows: [(String, String)] = []
-    var title = "not tested: another stage goes on with it"
+    var title =
+      "not tested: " + (job.isForChoosing ? "a search chooses among several" : "another stage goes on with it")
     if let metrics {
       title =
         "on the test split of \(dataset), \(metrics.count) \(job.configuration.data.text.map { "\($0.token)s" } ?? "examples")"

@@ -109,7 +109,8 @@ public struct RunFolder: Sendable {
       }
     }
     for name in (try? FileManager.default.contentsOfDirectory(atPath: "\(path)/jobs"))?.sorted() ?? [] {
-      files += (job + model.map { "model/\($0)" }).map { "jobs/\(name)/\($0)" }
+      let events = TensorBoardLog.names(in: "\(path)/jobs/\(name)")
+      files += (job + model.map { "model/\($0)" } + events).map { "jobs/\(name)/\($0)" }
     }
     return files.filter { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
   }

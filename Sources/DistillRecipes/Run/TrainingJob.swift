@@ -26,6 +26,8 @@ struct TrainingJob: Sendable {
   var stage: StagePlace?
   /// The classes of a specialist, and where the teacher is that it is made of.
   var specialist: SpecialistSource?
+  /// Whether it is one of many to choose among: nothing of it is ever scored on the test split.
+  var isForChoosing = false
   /// A hash of all that the training depends on: the same only where all of it is the same.
   let identity: String
 
@@ -63,8 +65,9 @@ struct TrainingJob: Sendable {
   /// The seed of the order, the dropout and the adapters: other ones in each stage.
   var streamSeed: UInt64 { randomSeed &+ UInt64(stage?.number ?? 0) << 32 }
 
-  /// Whether its student is one of the run's results, to be tested: not one that another stage goes on with.
-  var isTested: Bool { arm != .specialist && stage?.isLast ?? true }
+  /// Whether its student is one of the run's results, to be tested: not one that another stage goes on with, nor one that
+  /// others are to be chosen before.
+  var isTested: Bool { !isForChoosing && arm != .specialist && stage?.isLast ?? true }
 
   /// By what the biases of classes that its student has not seen are corrected in the end.
   var correctBias: Configuration.BiasSource {

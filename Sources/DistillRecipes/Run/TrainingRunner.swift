@@ -16,6 +16,10 @@ struct TrainingRunner {
   var testTeacher: TeacherMaker?
   /// What is shared with other runs and other processes; nil: nothing.
   var sharing: SharedTrainings?
+  /// The epochs after which trainings pause, to be gone on with or not; nil: they are done in full.
+  var pause: Double?
+  /// When trainings stop as if somebody had asked for it.
+  var deadline: Date?
   /// Whether trainings are only tried out, so that nothing is to be written for them.
   var isTrial = false
   let texts = WrittenTexts()
@@ -31,7 +35,8 @@ struct TrainingRunner {
     return try runOnItsOwn(job, label: label)
   }
 
-  /// - Throws: `RunError.interrupted` when somebody asked to stop; the state is then in the training's folder.
+  /// - Throws: `RunError.interrupted` when somebody asked to stop, `TrainingPaused` where it came to the runner's pause; the
+  ///   state is then in the training's folder.
   func run(_ job: TrainingJob, label: RunEvent.TrainingLabel) throws -> TrainingResult {
     let claim = try sharing?.claimInTurn(job, observer)
     defer { withExtendedLifetime(claim) {} }
@@ -70,10 +75,12 @@ struct TrainingRunner {
     let start = ContinuousClock.now
     let checkpoint = TrainingCheckpoint(path: place.checkpoint, identity: job.identity)
     let log = EventLog(path: place.events)
+    var board = TensorBoardLog(job, student: try specification(of: job).architecture, in: place)
     let training = try prepare(job, checkpoint: checkpoint) { try makeTeacher(job) }
     let student = training.student
     var firstStep: Int?
     var stepping = ContinuousClock.now
+    var isAtPause = false
     let outcome: Outcome
     do {
       outcome = try training.run { event in
@@ -82,11 +89,19 @@ struct TrainingRunner {
           firstStep = step
           stepping = .now
           try log.cut(after: step)
-        case .round(let round): try log.append(round)
+          try board.begin(after: step, rounds: log.rounds())
+          // An earlier process came as far.
+          if let pause, step < job.budget.steps, log.rounds().contains(where: { $0.epoch >= pause }) {
+            throw TrainingPaused()
+          }
+        case .round(let round):
+          try log.append(round)
+          try board.append(round)
+          isAtPause = pause.map { round.epoch >= $0 } ?? false
         default: break
         }
         observer(.training(label, event))
-        return Interruption.isRequested ? .stop : .continue
+        return isAtPause || isToStop ? .stop : .continue
       }
     } catch let error where firstStep == nil && checkpoint.exists {
       // Student and optimizer may hold a part of the damaged state: all of it is made anew.
@@ -95,13 +110,17 @@ struct TrainingRunner {
         .notice("warning: \(checkpoint.path) is damaged: the training '\(job.name)' begins from the start again"))
       return try train(job, label: label, in: place)
     }
-    guard outcome.reason != .interrupted else { throw RunError("interrupted", kind: .interrupted) }
+    guard outcome.reason != .interrupted else {
+      if isAtPause { throw TrainingPaused() }
+      throw RunError("interrupted", kind: .interrupted)
+    }
 
     let steps = outcome.steps - (firstStep ?? 0)
     let perStep = steps > 0 ? (ContinuousClock.now - stepping) / .seconds(1) / Double(steps) : nil
     let correctedBias = try correctBias(of: student, job)
     let metrics = try job.isTested ? test(student, of: job, in: place) : nil
     let trainingAccuracy = try job.isTested ? trainingAccuracy(of: student, job) : nil
+    try board.finish(metrics?.scores(ofTokens: materials.test.predictsTokens), at: outcome.steps)
     let description = ModelFolder.Description(
       model: try specification(of: job), labels: materials.train.classNames, normalization: materials.normalization)
     try ModelFolder(place.model).save(
@@ -120,6 +139,8 @@ struct TrainingRunner {
     observer(.trained(label, result.score, wasDoneBefore: false))
     return result
   }
+
+  private var isToStop: Bool { Interruption.isRequested || deadline.map { Date() >= $0 } ?? false }
 
   /// Scores a student on the test split, once, and keeps what it said.
   private func test(_ student: any Layer, of job: TrainingJob, in place: JobFolder) throws -> Metrics {
@@ -345,3 +366,6 @@ struct TrainingRunner {
       observer: observer)
   }
 }
+
+/// A training came to the pause that was asked for. Its state is written down.
+struct TrainingPaused: Error {}

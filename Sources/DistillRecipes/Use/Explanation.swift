@@ -2,9 +2,10 @@ import DistillData
 import Distillation
 import Foundation
 import Torch
+import TorchNN
 
 /// The dark knowledge of a run: what the teacher says of single examples beside the true class, at several temperatures,
-/// and which classes it finds alike.
+/// which classes it finds alike, and what the student learned of it, about one class in particular where that is asked.
 ///
 /// ## Reference
 /// Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network. arXiv:1503.02531.
@@ -16,16 +17,28 @@ public struct Explanation: Encodable, Sendable {
 
   /// What a model says of an example at a temperature: the most probable classes first.
   public struct Opinion: Encodable, Sendable {
-    /// `teacher` or `student`.
+    /// `teacher`, `student`, or `alone` for the student that had no teacher.
     public var model: String
     public var temperature: Double
     public var shares: [Share]
   }
 
   public struct Example: Encodable, Sendable {
+    /// Why it is shown.
+    public enum Kind: String, Encodable, Sendable {
+      /// The teacher says of it what it says of its class as a whole.
+      case typical
+      /// The teacher says of it what it says of no other of its class.
+      case odd
+    }
+
     /// Its number in the test split.
     public var number: Int
     public var label: String?
+    /// Nil where it was asked for by number, or chosen because the models differ about it.
+    public var kind: Kind?
+    /// How far it is from its class; see `ClassLesson`. Nil where no class was asked for.
+    public var distance: Double?
     /// Grey, from 0 to 255, in rows; empty where the example is no picture.
     public var picture: [[Int]]
     public var opinions: [Opinion]
@@ -47,7 +60,7 @@ public struct Explanation: Encodable, Sendable {
   public struct Choice: Sendable, Equatable {
     /// Numbers in the test split; empty to choose interesting ones.
     public var examples: [Int]
-    /// Only of the class of this name.
+    /// The class that it is about, with typical and odd examples of it.
     public var className: String?
     /// How many are chosen.
     public var count: Int
@@ -59,24 +72,40 @@ public struct Explanation: Encodable, Sendable {
     }
   }
 
+  /// The name of the recipe.
+  public var recipe: String
   public var dataset: String
   /// Examples of the test split that were looked at.
   public var sampleCount: Int
   public var teacherAccuracy: Double
   public var studentAccuracy: Double?
+  /// Of the student that had no teacher, where a class was asked for.
+  public var aloneAccuracy: Double?
+  /// What is taught of the class that was asked for.
+  public var lesson: ClassLesson?
   public var examples: [Example]
   public var similarities: [Similarity]
+  /// The examples as pictures in their colours, by number.
+  var pictures: [Int: ReportData.Picture]
+
+  private enum CodingKeys: CodingKey {
+    case recipe, dataset, sampleCount, teacherAccuracy, studentAccuracy, aloneAccuracy, lesson, examples, similarities
+  }
+
+  /// The temperatures at which the teacher is asked where nobody says which: of a class at fewer, and a higher one.
+  public static func usualTemperatures(ofClass: Bool) -> [Double] { ofClass ? [1, 4, 20] : [1, 2, 4, 8] }
 
   /// - Parameters:
   ///   - path: a run folder, or a recipe whose run is there, or whose teacher is
-  ///   - temperatures: at which the teacher is asked
+  ///   - temperatures: at which the teacher is asked; nil: the usual ones
   ///   - device: `cpu`, `cuda`, `cuda:1` or `mps`
   /// - Throws: `RunError` when there is no teacher yet, or no such example or class.
   public init(
-    _ path: String, choice: Choice = Choice(), temperatures: [Double] = [1, 2, 4, 8],
+    _ path: String, choice: Choice = Choice(), temperatures given: [Double]? = nil,
     device deviceName: String? = nil
   ) throws {
     let device = try Device(available: deviceName)
+    let temperatures = given ?? Self.usualTemperatures(ofClass: choice.className != nil)
     guard !temperatures.isEmpty, temperatures.allSatisfy({ (0.01...1000).contains($0) }) else {
       throw RunError("temperatures are numbers from 0.01 to 1000, such as --temperatures 1,2,4,8")
     }
@@ -89,50 +118,103 @@ public struct Explanation: Encodable, Sendable {
           + "student, or the teacher in \(folder.teacher), go on with a text; 'distill evaluate' compares the two")
     }
     let names = materials.train.classNames
+    let ofClass = try Self.members(of: choice.className, materials)
     let wanted = try Self.numbers(choice, materials)
     let maker = try Self.teacher(of: configuration, folder: folder, materials: materials, device: device)
     let student = ModelFolder(folder.student).exists ? try NamedModel(folder.student) : nil
+    let alone = try ofClass == nil ? nil : Self.alone(configuration, folder, materials)
 
     // A sample says which classes are alike; the examples asked for are beside it.
     let sample = spread(Array(0..<materials.test.count), count: 2_000)
-    let extra = wanted.filter { !sample.contains($0) }
+    let inSample = Set(sample)
+    let all = sample + Set(wanted + (ofClass?.numbers ?? [])).subtracting(inSample).sorted()
     let set = try EvaluationSet(
-      materials.test, examples: sample + extra, normalization: materials.normalization, device: device)
+      materials.test, examples: all, normalization: materials.normalization, device: device)
     let teacherLogits = try set.logits(of: try maker.makeTeacher()).finiteOutputs(of: maker.name)
-    let studentLogits = try student.map {
-      try $0.logits(materials.test, sample + extra, on: device)
-    }
+    let studentLogits = try student.map { try $0.logits(materials.test, all, on: device) }
+    let aloneLogits = try alone.map { try $0.logits(materials.test, all, on: device) }
     let says = try Predictions(teacherLogits)
     let answers = try studentLogits.map { try Predictions($0) }
     let places = sample.indices.filter { set.labels[$0] >= 0 }
     func accuracy(_ predictions: Predictions) -> Double {
       Double(places.count { predictions.classes[$0] == set.labels[$0] }) / Double(max(1, places.count))
     }
+    recipe = configuration.name
     dataset = materials.test.name
     sampleCount = sample.count
     teacherAccuracy = accuracy(says)
     studentAccuracy = answers.map(accuracy)
-    let shown =
-      wanted.isEmpty || choice.examples.isEmpty
-      ? Self.interesting(
-        wanted.isEmpty ? Array(sample.indices) : Self.places(of: wanted, in: sample + extra), set.labels, says, answers,
-        count: choice.count)
-      : Self.places(of: wanted, in: sample + extra)
-    examples = try shown.map { place in
-      var opinions = try temperatures.map { try Self.opinion("teacher", teacherLogits, place, $0, names) }
-      if let studentLogits { opinions.append(try Self.opinion("student", studentLogits, place, 1, names)) }
-      let label = set.labels[place]
-      let number = (sample + extra)[place]
-      return Example(
-        number: number, label: names.indices.contains(label) ? names[label] : nil,
-        picture: try Self.picture(materials.test, number), opinions: opinions)
+    aloneAccuracy = try aloneLogits.map { try accuracy(Predictions($0)) }
+    var models: [(name: String, logits: Tensor)] = [("teacher", teacherLogits)]
+    if let studentLogits { models.append(("student", studentLogits)) }
+    if let aloneLogits { models.append(("alone", aloneLogits)) }
+    var shown: [Shown] = []
+    if let ofClass {
+      let own = Self.places(of: ofClass.numbers, in: all)
+      let answers = try models.map { ClassLesson.Answers(model: $0.name, rows: try Self.rows($0.logits)) }
+      let taught = ClassLesson(
+        ofClass.name, at: own, answers: answers, classNames: names, temperatures: temperatures)
+      let (typical, odd) = taught.examples(choice.count)
+      shown += typical.map { Shown(place: own[$0], kind: .typical, distance: taught.distances[$0]) }
+      shown += odd.map { Shown(place: own[$0], kind: .odd, distance: taught.distances[$0]) }
+      lesson = taught
+    } else {
+      shown = Self.interesting(Array(sample.indices), set.labels, says, answers, count: choice.count)
+        .map { Shown(place: $0) }
+      lesson = nil
     }
+    if !choice.examples.isEmpty { shown = Self.places(of: wanted, in: all).map { Shown(place: $0) } }
+    // Of a class it is shown what each model says at each temperature, otherwise what the student says as it is used.
+    var views: [(model: String, logits: Tensor, temperature: Double)] = []
+    for model in models {
+      let own = model.name == "teacher" || ofClass != nil ? temperatures : [1]
+      views += own.map { (model: model.name, logits: model.logits, temperature: $0) }
+    }
+    var pictures: [Int: ReportData.Picture] = [:]
+    var examples: [Example] = []
+    for item in shown {
+      let label = set.labels[item.place]
+      let number = all[item.place]
+      pictures[number] = materials.test.isImage ? try Picture.of(materials.test, number) : nil
+      examples.append(
+        Example(
+          number: number, label: names.indices.contains(label) ? names[label] : nil, kind: item.kind,
+          distance: item.distance, picture: pictures[number].map(Self.grey) ?? [],
+          opinions: try views.map { try Self.opinion($0.model, $0.logits, item.place, $0.temperature, names) }))
+    }
+    self.examples = examples
+    self.pictures = pictures
     let rows = try teacherLogits.sliced(0, from: 0, to: sample.count)
     similarities = try temperatures.map { temperature in
       let matrix = try ClassSimilarity.matrix(
         logits: rows, labels: Array(set.labels.prefix(sample.count)), temperature: temperature)
       return Similarity(temperature: temperature, classes: Self.kin(matrix, names))
     }
+  }
+
+  /// An example that is to be shown, by its place among those that were looked at.
+  private struct Shown {
+    var place: Int
+    var kind: Example.Kind?
+    var distance: Double?
+  }
+
+  /// For pages that are made of numbers from elsewhere.
+  init(
+    recipe: String, dataset: String, sampleCount: Int, teacherAccuracy: Double, studentAccuracy: Double? = nil,
+    aloneAccuracy: Double? = nil, lesson: ClassLesson? = nil, examples: [Example], similarities: [Similarity],
+    pictures: [Int: ReportData.Picture] = [:]
+  ) {
+    self.recipe = recipe
+    self.dataset = dataset
+    self.sampleCount = sampleCount
+    self.teacherAccuracy = teacherAccuracy
+    self.studentAccuracy = studentAccuracy
+    self.aloneAccuracy = aloneAccuracy
+    self.lesson = lesson
+    self.examples = examples
+    self.similarities = similarities
+    self.pictures = pictures
   }
 
   /// The recipe's teacher; where it has none, that of the last stage that has one.
@@ -184,22 +266,53 @@ public struct Explanation: Encodable, Sendable {
     return (configuration, RunFolder(configuration.outputFolder))
   }
 
-  /// The examples that were asked for by number or class; empty for no wish.
+  /// The examples that were asked for by number; none where no wish was said. Of a class those that are shown are chosen
+  /// later.
   private static func numbers(_ choice: Choice, _ materials: Materials) throws -> [Int] {
     for number in choice.examples where !(0..<materials.test.count).contains(number) {
       throw RunError(
         "the test split of \(materials.test.name) has the examples 0 to \(materials.test.count - 1), and so no number "
           + "\(number)")
     }
-    guard choice.examples.isEmpty, let name = choice.className else { return choice.examples }
+    return choice.examples
+  }
+
+  /// The test examples of a class, by its name; nil where none was asked for.
+  private static func members(
+    of className: String?, _ materials: Materials
+  ) throws -> (name: String, numbers: [Int])? {
+    guard let className else { return nil }
     let names = materials.train.classNames
-    guard let label = names.firstIndex(of: name) ?? names.firstIndex(where: { $0.lowercased() == name.lowercased() })
+    guard
+      let label = names.firstIndex(of: className)
+        ?? names.firstIndex(where: { $0.lowercased() == className.lowercased() })
     else {
-      throw RunError("\(materials.test.name) has no class '\(name)'. It has \(names.joined(separator: ", "))")
+      let near = closest(to: className, in: names, limit: 1).first.map { "; did you mean '\($0)'?" } ?? "."
+      let all = names.prefix(20).joined(separator: ", ") + (names.count > 20 ? ", …" : "")
+      throw RunError("\(materials.test.name) has no class '\(className)'\(near) Its classes are \(all)")
     }
     let found = (0..<materials.test.count).filter { materials.test.label(at: $0) == label }
-    guard !found.isEmpty else { throw RunError("no test example belongs to the class '\(name)'") }
-    return spread(found, count: 500)
+    guard !found.isEmpty else { throw RunError("no test example belongs to the class '\(names[label])'") }
+    return (names[label], spread(found, count: 500))
+  }
+
+  /// The student that had no teacher, of the first setting and seed; nil where there is none.
+  private static func alone(
+    _ configuration: Configuration, _ folder: RunFolder, _ materials: Materials
+  ) throws -> NamedModel? {
+    // What else the recipe names may be gone by now, which does not matter here.
+    let plan = try? RunPlan(
+      configuration.applying(ChosenPrecisions.read(folder)), materials: materials, teacherHashes: [])
+    guard let job = plan?.settings.first?.job(.alone, seed: configuration.seeds.first ?? 0) else { return nil }
+    let model = ModelFolder(folder.job(job.folderName).model)
+    return model.exists ? try NamedModel(model.path) : nil
+  }
+
+  /// Logits `[N, C]` as rows.
+  private static func rows(_ logits: Tensor) throws -> [[Double]] {
+    let count = try logits.size(1)
+    let values = try logits.doubles()
+    return stride(from: 0, to: values.count, by: max(1, count)).map { Array(values[$0..<$0 + count]) }
   }
 
   private static func places(of numbers: [Int], in all: [Int]) -> [Int] {
@@ -247,9 +360,8 @@ public struct Explanation: Encodable, Sendable {
     }
   }
 
-  private static func picture(_ dataset: any Dataset, _ number: Int) throws -> [[Int]] {
-    guard dataset.isImage, let picture = try Picture.of(dataset, number) else { return [] }
-    return (0..<picture.height).map { row in
+  private static func grey(_ picture: ReportData.Picture) -> [[Int]] {
+    (0..<picture.height).map { row in
       (0..<picture.width).map { column in
         let start = (row * picture.width + column) * picture.channels
         let values = (0..<picture.channels).map { Int(picture.pixels[start + $0]) }

@@ -7,6 +7,12 @@ public enum NewFile {
   /// - Throws: `RunError` when there is one, when it is a pipe or a device, or when the folder is not there; `FileError`
   ///   when it cannot be written.
   public static func write(_ text: String, to path: String, force: Bool) throws {
+    try check(path, force: force)
+    try AtomicFile.write(Data(text.utf8), to: path)
+  }
+
+  /// Throws what `write` would throw for the path alone, before work is spent on what is to be written.
+  public static func check(_ path: String, force: Bool) throws {
     var isFolder: ObjCBool = false
     if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) {
       guard !isFolder.boolValue else { throw RunError("\(path) is a folder: name a file, such as \(path)/recipe.yaml") }
@@ -21,6 +27,5 @@ public enum NewFile {
         throw RunError("\(path) cannot be written: there is no folder \(folder). Make it first")
       }
     }
-    try AtomicFile.write(Data(text.utf8), to: path)
   }
 }

@@ -12,8 +12,11 @@ struct ExplainCommand: ParsableCommand {
       several temperatures beside the student's, and which classes the teacher finds alike. Without a wish, examples are \
       chosen about which the teacher hesitates, or the student differs.
 
+      With --class it is about one class: its mean soft targets at temperatures 1, 4 and 20 on typical and on odd \
+      examples, the classes nearest to it, and what the student, and the student alone, learned of it.
+
         distill explain runs/digits
-        distill explain runs/digits --class 3 --count 2
+        distill explain runs/digits --class 3 --html three.html
         distill explain runs/digits --examples 3,17 --temperatures 1,4
       """)
 
@@ -23,26 +26,40 @@ struct ExplainCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "Test examples by number, with commas between them.")
   var examples: String?
 
-  @Option(name: .customLong("class"), parsing: .unconditional, help: "Choose examples of this class.")
+  @Option(
+    name: .customLong("class"), parsing: .unconditional,
+    help: "What teacher and student make of this class, with typical and odd examples.")
   var className: String?
 
   @Option(parsing: .unconditional, help: "How many examples are chosen.")
   var count = 4
 
-  @Option(parsing: .unconditional, help: "The temperatures at which the teacher is asked.")
-  var temperatures = "1,2,4,8"
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "The temperatures at which the teacher is asked (1,2,4,8 without it; of a class 1,4,20).", valueName: "numbers"))
+  var temperatures: String?
+
+  @Option(help: "Also write all of it to this file, as a page with pictures.", completion: .file(extensions: ["html"]))
+  var html: String?
 
   @OptionGroup var device: DeviceOption
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    if let html { try NewFile.check(html, force: true) }
     let choice = Explanation.Choice(
       examples: try examples.map { try NumberList.integers($0, option: "--examples") } ?? [], className: className,
       count: count)
     let result = try Explanation(
-      path, choice: choice, temperatures: try NumberList.numbers(temperatures, option: "--temperatures"),
+      path, choice: choice, temperatures: try temperatures.map { try NumberList.numbers($0, option: "--temperatures") },
       device: device.device)
-    if output.json { try output.printJSON(result) } else { show(result, output.results) }
+    if let html { try NewFile.write(ExplanationReport.html(result), to: html, force: true) }
+    if output.json {
+      try output.printJSON(result)
+    } else {
+      show(result, output.results)
+    }
   }
 
   private func show(_ result: Explanation, _ terminal: Terminal) {
@@ -50,29 +67,77 @@ struct ExplainCommand: ParsableCommand {
     terminal.sentences(
       "The teacher knows \(Quantity.percent(result.teacherAccuracy))\(student) of \(Quantity.integer(result.sampleCount)) "
         + "test examples of \(Terminal.plain(result.dataset)).")
-    for example in result.examples {
-      terminal.line()
-      let label = example.label.map { ": \(Terminal.plain($0))" } ?? ""
-      terminal.line(terminal.styled("Example \(example.number)\(label)", .bold))
-      let picture = TextPicture.lines(example.picture, terminal)
-      let pictureWidth = picture.map { TextWidth.of($0) }.max() ?? 0
-      let room = (terminal.columns() ?? 200) - 1
-      // Beside the picture, or below it where there is no room.
-      if pictureWidth > 0, pictureWidth + 45 <= room {
-        for line in beside(picture, opinions(example, terminal, room: room - pictureWidth - 5)) { terminal.line(line) }
-      } else {
-        for line in (pictureWidth < room ? picture : []) + opinions(example, terminal, room: room) {
-          terminal.line(line)
-        }
-      }
-    }
+    if let lesson = result.lesson { show(lesson, of: result, terminal) }
+    for example in result.examples { show(example, terminal) }
     let shown = result.similarities.first { $0.temperature == 4 } ?? result.similarities.last
-    guard let shown else { return }
+    if let shown, result.lesson == nil { show(shown, terminal) }
+    if let html {
+      terminal.line()
+      terminal.line("Page: " + Terminal.plain(html))
+    }
+  }
+
+  /// What is taught of a class, and what was learned of it.
+  private func show(_ lesson: ClassLesson, of result: Explanation, _ terminal: Terminal) {
+    terminal.sentences(Terminal.plain(result.statement))
     terminal.line()
     terminal.sentences(
-      terminal.styled("What the teacher finds alike, at temperature \(Quantity.plain(shown.temperature))", .bold))
+      terminal.styled(
+        "Mean soft targets of the \(Quantity.integer(lesson.count)) examples of \(Terminal.plain(lesson.name))", .bold))
+    let models = lesson.models.map(\.name)
+    for temperature in lesson.temperatures {
+      guard let teacher = lesson.softTarget(of: "teacher", at: temperature) else { continue }
+      var table = TextTable(
+        [TextTable.Column("T = \(Quantity.plain(temperature))")] + models.map { TextTable.Column($0, .right) })
+      for share in teacher.shares.prefix(4) {
+        let cells = models.map { model in
+          let own = lesson.softTarget(of: model, at: temperature)?.shares.first { $0.name == share.name }
+          return Quantity.percent(own?.probability, decimals: 1)
+        }
+        table.add([share.name] + cells, isEmphasized: share.name == lesson.name)
+      }
+      terminal.write(table.text(for: terminal))
+    }
+    terminal.line()
+    terminal.sentences(terminal.styled("What was learned of it", .bold))
+    var learned = TextTable(
+      [TextTable.Column("model"), TextTable.Column("known", .right), TextTable.Column("agreement", .right)]
+        + lesson.temperatures.map { TextTable.Column("KL, T = \(Quantity.plain($0))", .right) })
+    for model in lesson.models {
+      let divergences = lesson.temperatures.map {
+        Quantity.number(model.divergence(at: $0)?.ofClass, decimals: 3)
+      }
+      learned.add(
+        [model.name, Quantity.percent(model.recall, decimals: 1), Quantity.percent(model.agreement, decimals: 1)]
+          + divergences)
+    }
+    terminal.write(learned.text(for: terminal))
+  }
+
+  private func show(_ example: Explanation.Example, _ terminal: Terminal) {
+    terminal.line()
+    let label = example.label.map { ": \(Terminal.plain($0))" } ?? ""
+    let kind = example.kind.map { ", \($0.rawValue)" } ?? ""
+    terminal.line(terminal.styled("Example \(example.number)\(label)\(kind)", .bold))
+    let picture = TextPicture.lines(example.picture, terminal)
+    let pictureWidth = picture.map { TextWidth.of($0) }.max() ?? 0
+    let room = (terminal.columns() ?? 200) - 1
+    // Beside the picture, or below it where there is no room.
+    if pictureWidth > 0, pictureWidth + 45 <= room {
+      for line in beside(picture, opinions(example, terminal, room: room - pictureWidth - 5)) { terminal.line(line) }
+    } else {
+      for line in (pictureWidth < room ? picture : []) + opinions(example, terminal, room: room) {
+        terminal.line(line)
+      }
+    }
+  }
+
+  private func show(_ similarity: Explanation.Similarity, _ terminal: Terminal) {
+    terminal.line()
+    terminal.sentences(
+      terminal.styled("What the teacher finds alike, at temperature \(Quantity.plain(similarity.temperature))", .bold))
     var table = TextTable([.init("class"), .init("most like it")])
-    for kin in shown.classes {
+    for kin in similarity.classes {
       let nearest = kin.nearest.map { "\($0.name) \(Quantity.percent($0.probability, decimals: 1))" }
       table.add([kin.name, nearest.joined(separator: ", ")])
     }
@@ -81,11 +146,14 @@ struct ExplainCommand: ParsableCommand {
 
   /// The opinions as lines: a head for each, and its classes with bars.
   private func opinions(_ example: Explanation.Example, _ terminal: Terminal, room: Int) -> [String] {
-    let names = example.opinions.flatMap { $0.shares.map { TextWidth.of(Terminal.plain($0.name)) } }
+    // Of the students at the lowest temperature: the rest is in the JSON and on the page.
+    let lowest = example.opinions.filter { $0.model != "teacher" }.map(\.temperature).min()
+    let shown = example.opinions.filter { $0.model == "teacher" || $0.temperature == lowest }
+    let names = shown.flatMap { $0.shares.map { TextWidth.of(Terminal.plain($0.name)) } }
     let width = min(20, max(4, room / 3), names.max() ?? 0)
     // Two spaces before the name, two behind it, and a blank and the number behind the bar.
     let barWidth = max(1, min(24, room - width - 12))
-    return example.opinions.flatMap { opinion -> [String] in
+    return shown.flatMap { opinion -> [String] in
       let head =
         opinion.model == "teacher" ? "teacher, T = \(Quantity.plain(opinion.temperature))" : opinion.model
       let rows = opinion.shares.prefix(3).map { share in

@@ -10,17 +10,19 @@ struct FrontierPlot {
     var value: Double
     /// The standard deviation over the seeds.
     var deviation: Double?
+    /// Whether no other model beats it in both.
+    var isOnFrontier = false
   }
 
   var id: String
   var title: String
+  /// Cheapest first.
   var points: [Point]
   /// How a cost is written.
   var costText: (Double) -> String
   /// How a value is written.
   var valueText: (Double) -> String
   var isShare = true
-  var isBetterHigh = true
 
   private static let width = 460.0
   private static let height = 290.0
@@ -31,7 +33,6 @@ struct FrontierPlot {
 
   /// `nil` where there is nothing to draw.
   func markup() -> Markup? {
-    let points = drawable
     guard points.count > 1 else { return nil }
     let costs = points.map { log10($0.cost) }
     let horizontal = Scale(over: costs, start: Self.left, end: Self.width - Self.right, air: 0.12)
@@ -42,9 +43,9 @@ struct FrontierPlot {
       element("figcaption") { title }
       drawing(id, title: title, description: description(points), width: Self.width, height: Self.height) {
         axes(horizontal, vertical)
-        line(through: frontier(points), horizontal, vertical)
+        line(through: points.filter(\.isOnFrontier), horizontal, vertical)
         for point in points { mark(point, horizontal, vertical) }
-        for (point, place) in zip(points, labels(points, horizontal, vertical)) { label(point, at: place) }
+        for (point, label) in zip(points, labels(points, horizontal, vertical)) { markup(of: label, point) }
       }
     }
   }
@@ -53,25 +54,8 @@ struct FrontierPlot {
     points.map { "\($0.name): \(valueText($0.value)) at \(costText($0.cost))." }.joined(separator: " ")
   }
 
-  private var drawable: [Point] {
-    points.filter { $0.cost.isFinite && $0.cost > 0 && $0.value.isFinite }
-  }
-
-  /// Those that nobody beats: cheaper ones are all worse.
-  func frontier(_ points: [Point]) -> [Point] {
-    var best: Double?
-    var found: [Point] = []
-    func isBetter(_ value: Double, than other: Double) -> Bool { isBetterHigh ? value > other : value < other }
-    let sorted = points.sorted { $0.cost != $1.cost ? $0.cost < $1.cost : isBetter($0.value, than: $1.value) }
-    for point in sorted where best.map({ isBetter(point.value, than: $0) }) ?? true {
-      best = point.value
-      found.append(point)
-    }
-    return found
-  }
-
   private func axes(_ horizontal: Scale, _ vertical: Scale) -> Markup {
-    return element("g", ["class": "axis"]) {
+    element("g", ["class": "axis"]) {
       valueAxis(vertical, ticks: 5, from: Self.left, to: Self.width - Self.right, isShare: isShare)
       for cost in costTicks(horizontal) {
         let x = coordinate(horizontal(log10(cost)))
@@ -91,7 +75,7 @@ struct FrontierPlot {
       if ticks.count >= 2, ticks.count <= 6 { return ticks }
     }
     // Almost alike: their own costs.
-    return [drawable.map(\.cost).min(), drawable.map(\.cost).max()].compactMap(\.self).reduce(into: []) { ticks, cost in
+    return [points.first?.cost, points.last?.cost].compactMap(\.self).reduce(into: []) { ticks, cost in
       if ticks.last != cost { ticks.append(cost) }
     }
   }
@@ -121,31 +105,84 @@ struct FrontierPlot {
     }
   }
 
-  /// Beside the marks, moved down where they would lie on each other.
-  private func labels(_ points: [Point], _ horizontal: Scale, _ vertical: Scale) -> [(
-    x: Double, y: Double, isLeft: Bool
-  )] {
-    var taken: [(x: Double, y: Double)] = []
-    var places = [(x: Double, y: Double, isLeft: Bool)](repeating: (0, 0, false), count: points.count)
-    for index in points.indices.sorted(by: { points[$0].value > points[$1].value }) {
-      let x = horizontal(log10(points[index].cost))
-      var y = vertical(points[index].value)
-      while taken.contains(where: { abs($0.x - x) < 110 && abs($0.y - y) < 13 }) { y += 13 }
-      taken.append((x, y))
-      places[index] = (x, min(y, Self.height - Self.bottom - 2), x > Self.width * 0.62)
+  // MARK: Names
+
+  private struct Label {
+    var x: Double
+    var y: Double
+    var anchor: String
+    var width: Double
+
+    private var left: Double { anchor == "start" ? x : anchor == "end" ? x - width : x - width / 2 }
+    private static let halfHeight = 7.0
+
+    func overlaps(_ other: Label) -> Bool {
+      left < other.left + other.width && other.left < left + width && abs(y - other.y) < 2 * Self.halfHeight
     }
-    return places
+
+    func hides(_ place: (x: Double, y: Double)) -> Bool {
+      place.x > left - 3 && place.x < left + width + 3 && abs(place.y - y) < Self.halfHeight
+    }
+
+    var isInside: Bool {
+      left >= FrontierPlot.left && left + width <= FrontierPlot.width && y >= Self.halfHeight
+        && y <= FrontierPlot.height - FrontierPlot.bottom
+    }
   }
 
-  private func label(_ point: Point, at place: (x: Double, y: Double, isLeft: Bool)) -> Markup {
+  /// Beside each mark its name, where it hides no mark, no line and no other name, or the least of them.
+  private func labels(_ points: [Point], _ horizontal: Scale, _ vertical: Scale) -> [Label] {
+    func place(_ point: Point) -> (x: Double, y: Double) { (horizontal(log10(point.cost)), vertical(point.value)) }
+    var drawn = points.map(place)
+    for point in points {
+      guard let deviation = point.deviation, deviation.isFinite else { continue }
+      let x = horizontal(log10(point.cost))
+      drawn += Self.way(from: (x, vertical(point.value + deviation)), to: (x, vertical(point.value - deviation)))
+    }
+    let frontier = points.filter(\.isOnFrontier).map(place)
+    for (start, end) in zip(frontier, frontier.dropFirst()) { drawn += Self.way(from: start, to: end) }
+    var labels: [Label] = []
+    for point in points {
+      let (x, y) = place(point)
+      let width = 6.2 * Double(TextWidth.of(Self.shown(point.name)))
+      var places: [Label] = [("start", 10.0, 0.0), ("end", -10, 0), ("middle", 0, -15), ("middle", 0, 15)].map {
+        Label(x: x + $1, y: y + $2, anchor: $0, width: width)
+      }
+      for shift in stride(from: 13, through: 78, by: 6.5) {
+        for (anchor, aside) in [("start", 9.0), ("end", -9)] {
+          places.append(Label(x: x + aside, y: y - shift, anchor: anchor, width: width))
+          places.append(Label(x: x + aside, y: y + shift, anchor: anchor, width: width))
+        }
+      }
+      func harm(_ label: Label) -> Int {
+        drawn.count { label.hides($0) } + 50 * labels.count { $0.overlaps(label) } + (label.isInside ? 0 : 200)
+      }
+      let harms = places.map(harm)
+      labels.append(places[harms.firstIndex(of: harms.min() ?? 0) ?? 0])
+    }
+    return labels
+  }
+
+  /// Places along a line, near enough to each other that no name hides the line between two.
+  private static func way(
+    from start: (x: Double, y: Double), to end: (x: Double, y: Double)
+  ) -> [(x: Double, y: Double)] {
+    let count = max(2, Int(hypot(end.x - start.x, end.y - start.y) / 5))
+    return (0...count).map { step in
+      let share = Double(step) / Double(count)
+      return (start.x + share * (end.x - start.x), start.y + share * (end.y - start.y))
+    }
+  }
+
+  private static func shown(_ name: String) -> String { TextWidth.shortened(name, to: 26) }
+
+  private func markup(of label: Label, _ point: Point) -> Markup {
     element(
       "text",
       [
-        "class": "point-name \(point.tone.className)", "x": coordinate(place.x + (place.isLeft ? -10 : 10)),
-        // Above the frontier, which comes from the left.
-        "y": coordinate(place.y + (place.isLeft ? -11 : 0)), "dy": "0.35em",
-        "text-anchor": place.isLeft ? "end" : "start",
+        "class": "point-name \(point.tone.className)", "x": coordinate(label.x), "y": coordinate(label.y),
+        "dy": "0.35em", "text-anchor": label.anchor,
       ]
-    ) { TextWidth.shortened(point.name, to: 26) }
+    ) { Self.shown(point.name) }
   }
 }

@@ -72,7 +72,10 @@ func share(_ value: Double) -> String { coordinate(value) + "%" }
 
 /// The colour a model has throughout the report.
 enum Tone: String, Sendable {
-  case teacher, alone, distilled, third, fourth, fifth
+  case teacher, alone, distilled, third, fourth, fifth, sixth
+
+  /// Those that have no meaning of their own.
+  static let others: [Tone] = [.third, .fourth, .fifth, .sixth]
 
   var className: String { "tone-\(rawValue)" }
 }
@@ -83,7 +86,6 @@ extension ReportData.Setting {
     let own = [arms.firstIndex { $0.kind == .alone }, primaryIndex]
     if index == own[0] { return .alone }
     if index == own[1] { return .distilled }
-    let others: [Tone] = [.third, .fourth, .fifth]
-    return others[arms.indices.filter { $0 < index && !own.contains($0) }.count % others.count]
+    return Tone.others[arms.indices.filter { $0 < index && !own.contains($0) }.count % Tone.others.count]
   }
 }

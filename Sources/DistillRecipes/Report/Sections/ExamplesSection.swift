@@ -30,55 +30,21 @@ struct ExamplesSection {
   }
 
   private func card(_ example: ReportData.Example) -> Markup {
-    element("article", ["class": "card"]) {
-      element("header") {
-        if let picture = example.picture, let file = InlinePicture.encoded(picture) {
-          element(
-            "img",
-            [
-              "src": InlinePicture.address(file), "alt": "Test image \(example.id), \(data.className(example.label))",
-              "width": "72", "height": "72", "class": max(picture.width, picture.height) <= 64 ? "pixels" : nil,
-            ])
-        }
-        element("div") {
-          element("h3") { data.className(example.label) }
-          element("p") { "test image \(Quantity.integer(example.id))" }
-        }
+    let name = data.className(example.label)
+    return ExampleCard(
+      title: name, subtitle: "test image \(Quantity.integer(example.id))", picture: example.picture,
+      pictureText: "Test image \(example.id), \(name)",
+      opinions: example.opinions.map { opinion in
+        ExampleCard.Opinion(
+          model: opinion.model, tone: tone(opinion.model),
+          temperature: opinion.temperature == 1 ? nil : opinion.temperature,
+          guesses: opinion.top.map { guess in
+            ExampleCard.Guess(
+              name: data.className(guess.classIndex), probability: guess.probability,
+              isTrue: guess.classIndex == example.label)
+          })
       }
-      for opinion in example.opinions { self.opinion(opinion, label: example.label) }
-    }
-  }
-
-  private func opinion(_ opinion: ReportData.Opinion, label: Int) -> Markup {
-    let isRight = opinion.top.first?.classIndex == label
-    return element("div", ["class": "opinion \(tone(opinion.model).className)"]) {
-      element("p", ["class": "who"]) {
-        element("span", ["class": "swatch", "aria-hidden": "true"])
-        opinion.model
-        if opinion.temperature != 1 {
-          element("span", ["class": "aside"]) { "T = \(Quantity.plain(opinion.temperature))" }
-        }
-        if !opinion.top.isEmpty {
-          element("span", ["class": isRight ? "judgement right" : "judgement wrong"]) {
-            isRight ? "✓ right" : "✗ wrong"
-          }
-        }
-      }
-      element("ol") {
-        for guess in opinion.top {
-          let probability = guess.probability.isFinite ? min(max(guess.probability, 0), 1) : 0
-          element("li", ["class": guess.classIndex == label ? "true" : nil]) {
-            element("span", ["class": "name"]) { data.className(guess.classIndex) }
-            element("span", ["class": "track", "aria-hidden": "true"]) {
-              element("span", ["style": "width:\(coordinate(probability * 100))%"])
-            }
-            element("span", ["class": "number"]) {
-              Quantity.percent(guess.probability.isFinite ? guess.probability : nil, decimals: 1)
-            }
-          }
-        }
-      }
-    }
+    ).markup()
   }
 
   private func tone(_ model: String) -> Tone {

@@ -177,7 +177,7 @@ struct SettingSection {
       let lines = names.prefix(4).enumerated().map { order, name in
         LineChart.Line(
           name: name, tone: tones[order],
-          points: points(arm) { point in point.lossParts.first { $0.name == name }?.value })
+          points: arm.band { point in point.lossParts.first { $0.name == name }?.value })
       }
       if let chart = LineChart(
         id: "\(id)-parts-\(place)", title: "Parts of the loss, \(arm.name)", lines: lines, isShare: false
@@ -216,24 +216,7 @@ struct SettingSection {
 
   private func lines(_ value: (ReportData.CurvePoint) -> Double?) -> [LineChart.Line] {
     setting.arms.enumerated().map { index, arm in
-      LineChart.Line(name: arm.name, tone: setting.tone(index), points: points(arm, value))
-    }
-  }
-
-  /// The mean over the seeds at each epoch that any of them reached.
-  private func points(
-    _ arm: ReportData.Arm, _ value: (ReportData.CurvePoint) -> Double?
-  ) -> [LineChart.Point] {
-    var values: [Double: [Double]] = [:]
-    for seed in arm.seeds {
-      for point in seed.curve {
-        if let number = value(point), number.isFinite { values[point.epoch, default: []].append(number) }
-      }
-    }
-    return values.keys.sorted().compactMap { epoch in
-      guard let numbers = values[epoch], let low = numbers.min(), let high = numbers.max() else { return nil }
-      return LineChart.Point(
-        x: epoch, mean: numbers.reduce(0, +) / Double(numbers.count), low: low, high: high)
+      LineChart.Line(name: arm.name, tone: setting.tone(index), points: arm.band(value))
     }
   }
 
