@@ -139,6 +139,18 @@ import Testing
     #expect(found == ["True True True", "True True True", "5: y, z"])
   }
 
+  /// By hand: of four classes, 0 and 1 are confused most, then 2 and 3, then 1 and 2, and groups are of two.
+  @Test func classesAreDividedByWhatIsTakenForEachOther() throws {
+    let found = try Self.python(
+      """
+      from hinton import specialists as one
+      one.most = 2
+      confusion = [[90, 6, 0, 0], [3, 80, 1, 0], [0, 1, 70, 2], [0, 0, 2, 99]]
+      for division in one.divisions(confusion, 3): print(division)
+      """)
+    #expect(found == ["[(0, 1), (2, 3)]", "[(1, 2)]", "[]"])
+  }
+
   @Test func anUnknownExperimentIsNamed() throws {
     let result = try run("/usr/bin/env", ["python3", "-B", "scripts/paper", "few-label"], in: Package.root)
     #expect(result.status == 2 && result.errors.contains("no experiment called few-label, only regularized-teacher"))

@@ -31,12 +31,12 @@ def make(suite):
                         one["correctedBias"]["validationAfter"] for one in results]
             rows.append(row)
         unseen = [label for label in range(10) if label not in seen]
-        known = suite.recalls("teacher")
+        known = suite.evaluation("teacher", suite.data, "test")["classes"]
         found[recipe] = {
             "unseen": [classes[label] for label in unseen], "seen": [classes[label] for label in seen],
             "teacher": metrics["teachers"][0]["accuracy"],
-            "teacher_unseen": sum(known[label][0] * known[label][1] for label in unseen) / sum(
-                known[label][1] for label in unseen),
+            "teacher_unseen": sum(known[label]["recall"] * known[label]["count"] for label in unseen) / sum(
+                known[label]["count"] for label in unseen),
             "rows": rows}
     return found
 

@@ -13,7 +13,11 @@ parts = ["train", "t10k"]
 def make(data):
     """Puts them into data/hinton-2015/DATA-pairs, as IDX files, if they are not there."""
     names = garments if data == standard_data else [str(digit) for digit in range(10)]
-    compose(root / "data" / data, root / "data/hinton-2015" / f"{data}-pairs", names)
+    compose(root / "data" / data, root / folder(data), names)
+
+
+def folder(data):
+    return f"data/hinton-2015/{data}-pairs"
 
 
 def compose(source, target, names):

@@ -115,17 +115,17 @@ class Suite:
             self.done(place, recipe, arguments)
         return read(place / "metrics.json")
 
-    def recalls(self, name):
-        """The part of each class's test examples that the model in the folder NAME recognizes, and how many they are."""
-        path, asked = self.folder / f"{name}.recalls.json", self.built_on[name]
-        if not path.exists() or read(path)["weights"] != asked:
-            arguments = ["evaluate", f"{self.name}/{name}", "--dataset", self.data, "--json", "--quiet"]
-            result = subprocess.run([self.program, *arguments], cwd=root, stdout=subprocess.PIPE, text=True)
+    def evaluation(self, name, dataset, split, *options):
+        """What `distill evaluate` says of the model in the folder NAME; asked once for the same weights."""
+        path, weights = self.folder / f"{name}.{split}.json", self.built_on[name]
+        if not path.exists() or read(path)["weights"] != weights:
+            arguments = ["evaluate", f"{self.name}/{name}", "--dataset", dataset, "--split", split, *options]
+            result = subprocess.run(
+                [self.program, *arguments, "--json", "--quiet"], cwd=root, stdout=subprocess.PIPE, text=True)
             if result.returncode != 0:
                 raise Failure("distill evaluate failed")
-            classes = [(one["recall"], one["count"]) for one in json.loads(result.stdout)["classes"]]
-            write(path, json.dumps({"weights": asked, "classes": classes}))
-        return read(path)["classes"]
+            write(path, json.dumps({"weights": weights, "evaluation": json.loads(result.stdout)}))
+        return read(path)["evaluation"]
 
     def copy_model(self, source, name):
         """Puts a trained model where recipes find it."""

@@ -99,11 +99,10 @@ final class CostCheck {
       perExample = trial.secondsPerExample
     }
     if let specialists = teacher.specialists {
-      let count = specialists.classes?.count ?? specialists.counts?.reduce(0, +) ?? 0
+      let count = specialists.classes?.count ?? specialists.count ?? 0
       var job = try TrainingJob(teacherOf: configuration, materials: materials)
-      // Each class is in one of them, or one of each division, as a rule, and the others' examples are added.
-      let divisions = Double(specialists.counts?.count ?? 1)
-      let examples = divisions * Double(materials.split.train.count) / specialists.share / Double(max(1, count))
+      // Each class is in one of them, as a rule, and the others' examples are added.
+      let examples = Double(materials.split.train.count) / specialists.share / Double(max(1, count))
       job.budget = Budget(specialists.training, exampleCount: Int(examples))
       let trial = try measure(job, in: nil)
       let rounds = (job.budget.steps - 1) / job.budget.stepsPerRound + 1

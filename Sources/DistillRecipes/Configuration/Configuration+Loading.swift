@@ -1,10 +1,16 @@
 extension Configuration {
   /// Reads a recipe file. Relative paths in it are relative to the current folder; `~` is the home folder.
   ///
-  /// - Parameter overrides: changes such as `training.epochs=40`, made before anything is checked
+  /// - Parameters:
+  ///   - overrides: changes such as `training.epochs=40`, made before anything is checked
+  ///   - importsTeacher: whether what a teacher says comes from elsewhere: a recipe without a teacher is then one that
+  ///     learns from the cache `labels/` and its name
   /// - Throws: `RecipeError` with everything that is wrong
-  public static func load(path: String, overrides: [String] = []) throws -> Configuration {
-    try parse(text: try RecipeFile.read(path), fileName: path, overrides: overrides)
+  public static func load(
+    path: String, overrides: [String] = [], importsTeacher: Bool = false
+  ) throws -> Configuration {
+    try parse(
+      text: try RecipeFile.read(path), fileName: path, overrides: overrides, importsTeacher: importsTeacher)
   }
 
   /// Reads a recipe from text.
@@ -12,9 +18,10 @@ extension Configuration {
   /// - Parameters:
   ///   - fileName: for messages, and for the name of a recipe that has none
   ///   - overrides: changes such as `training.epochs=40`, made before anything is checked
+  ///   - importsTeacher: as of `load`
   /// - Throws: `RecipeError` with everything that is wrong
   public static func parse(
-    text: String, fileName: String = "recipe.yaml", overrides: [String] = []
+    text: String, fileName: String = "recipe.yaml", overrides: [String] = [], importsTeacher: Bool = false
   ) throws -> Configuration {
     let source = RecipeSource(file: fileName, text: text)
     guard let tree = try RecipeNode.parse(text, source: source), !tree.isNull else {
@@ -31,10 +38,13 @@ extension Configuration {
       ])
     }
     let log = RecipeLog(root: source)
-    let changed = RecipeFile.applying(overrides, to: tree, log: log)
-    guard let configuration = Configuration(tree: changed, fileName: fileName, log: log) else {
+    var changed = RecipeFile.applying(overrides, to: tree, log: log)
+    let lacksTeacher = importsTeacher && changed["teacher"].map(\.isNull) ?? true
+    if lacksTeacher { changed = RecipeFile.withImportedTeacher(changed, log: log) }
+    guard var configuration = Configuration(tree: changed, fileName: fileName, log: log) else {
       throw RecipeError(log.sortedErrors)
     }
+    if lacksTeacher { configuration.teacher?.cache = "labels/\(configuration.name)" }
     return configuration
   }
 }

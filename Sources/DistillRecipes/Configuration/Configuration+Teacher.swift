@@ -218,8 +218,7 @@ extension Configuration.Specialists {
   static func read(_ reader: RecipeReader, base: Configuration.Training, device: String) -> Self? {
     guard let map = reader.map(hint: "write it as {count: 3}") else { return nil }
     let classes = map.value("classes")
-    let count = map.value("count")
-    var counts = count?.ints(.from(1, to: 10_000), orOne: true)
+    var count = map.int("count", .from(1, to: 10_000))
     let share = map.number("share", NumberRange(lower: 0, isLowerOpen: true, upper: 1, isUpperOpen: true)) ?? 0.5
     let candidates = map.int("candidates", .from(1, to: 10_000)) ?? 1
     let training = map.value("training")?.map().map {
@@ -227,21 +226,19 @@ extension Configuration.Specialists {
     }
     map.finish()
     if classes != nil, count != nil { map.reportBoth("count", "classes") }
-    if let count, counts?.isEmpty ?? false { count.report("\(count.path) is empty", hint: "give a number, or several") }
-    if classes == nil, counts == nil { counts = [2] }
+    if classes == nil, count == nil { count = 2 }
     let names = classes?.list()?.compactMap { $0.texts() }
     if let classes, let names, names.isEmpty || names.contains(where: \.isEmpty) {
       classes.report(
         "\(classes.path) must name the classes of each specialist", hint: "such as [[cat, dog], [car, truck]]")
     }
     return Self(
-      counts: counts, classes: names, share: share, candidates: candidates, training: training ?? base)
+      count: count, classes: names, share: share, candidates: candidates, training: training ?? base)
   }
 
   var node: RecipeNode {
     .map([
-      "count": counts.map { $0.count == 1 ? .int($0[0]) : .list($0.map { .int($0) }) },
-      "classes": classes.map { .list($0.map { .list($0.map { .text($0) }) }) },
+      "count": count.map { .int($0) }, "classes": classes.map { .list($0.map { .list($0.map { .text($0) }) }) },
       "share": .number(share), "candidates": .int(candidates), "training": training.nodeOfTeacher,
     ])
   }

@@ -272,9 +272,8 @@ extension Configuration {
 
   /// Specialists that a run makes of the teacher, who is the generalist then.
   public struct Specialists: Sendable, Equatable {
-    /// How many there are; several numbers where the classes are divided several times, so that each is known by as many of
-    /// them. Nil where their classes are given.
-    public var counts: [Int]?
+    /// How many there are; nil where their classes are given.
+    public var count: Int?
     /// The names of the classes of each; nil where they are found from what the generalist takes for each other.
     public var classes: [[String]]?
     /// The part of the examples that it is trained on that is of its own classes.

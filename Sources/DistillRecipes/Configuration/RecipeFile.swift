@@ -83,6 +83,7 @@ enum RecipeFile {
       do {
         let value = try RecipeNode.parse(String(parts[1]), source: source) ?? RecipeNode(.scalar("", isQuoted: false))
         tree = apply(path, value.placed(at: location), to: tree, log: log)
+        if path.steps == [.key("teacher"), .key("cache")], !value.isNull { tree = tree.withoutTeacherOfFile() }
       } catch let error as RecipeError {
         for problem in error.problems {
           log.report(problem.message, hint: problem.hint, path: path.description, at: location)
@@ -92,6 +93,12 @@ enum RecipeFile {
       }
     }
     return tree
+  }
+
+  /// A recipe that learns from what another program said; which folder holds that is said later.
+  static func withImportedTeacher(_ tree: RecipeNode, log: RecipeLog) -> RecipeNode {
+    guard let path = RecipePath("teacher") else { return tree }
+    return apply(path, .map(["cache": .text("labels")]), to: tree, log: log)
   }
 
   static func apply(_ path: RecipePath, _ value: RecipeNode, to tree: RecipeNode, log: RecipeLog) -> RecipeNode {
@@ -115,6 +122,21 @@ enum RecipeFile {
 }
 
 extension RecipeNode {
+  /// A cache that an argument names takes the place of what the file says of how the teacher is made. Weights stay: they
+  /// are tested, and held against the cache. What other arguments say stays too.
+  fileprivate func withoutTeacherOfFile() -> RecipeNode {
+    guard var entries, let place = entries.firstIndex(where: { $0.key == "teacher" }),
+      let teacher = entries[place].value.entries
+    else { return self }
+    let hasWeights = teacher.contains { $0.key == "weights" }
+    let replaced = ["training"] + (hasWeights ? [] : ["model", "precision"])
+    let kept = teacher.filter { entry in
+      !replaced.contains(entry.key) || !(entry.value.location?.source.hasLines ?? true)
+    }
+    entries[place].value.content = .map(kept)
+    return RecipeNode(.map(entries), location: location)
+  }
+
   /// The same, with everything in it standing at one place.
   func placed(at location: RecipeLocation) -> RecipeNode {
     switch content {

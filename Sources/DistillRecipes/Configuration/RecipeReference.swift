@@ -118,7 +118,7 @@ public enum RecipeReference {
     Key("teacher.weighting.confidence", nil, "for each example by how sure the member is of it"),
     Key("teacher.weighting.confidence.sharpness", "1", "0 makes all alike; the larger, the more the surest counts"),
     Key("teacher.specialists", nil, "models made of the teacher, each for some classes that it takes for each other"),
-    Key("teacher.specialists.count", "2", "how many, found from what it says; [5, 8]: the classes divided twice"),
+    Key("teacher.specialists.count", "2", "how many; their classes are found from what the teacher says"),
     Key("teacher.specialists.classes", nil, "the classes of each, instead of count: [[cat, dog], [car, truck]]"),
     Key("teacher.specialists.share", "0.5", "the part of a specialist's examples that is of its own classes"),
     Key("teacher.specialists.candidates", "1", "how many of the teacher's likeliest classes decide who is asked"),

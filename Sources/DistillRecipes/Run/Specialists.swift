@@ -101,15 +101,13 @@ struct SpecialistPlan {
         }
       }
     }
-    guard let counts = specialists.counts else { return [] }
+    guard let count = specialists.count else { return [] }
     let examples = spread(materials.split.train, count: 20_000)
     let set = try materials.evaluationSet(materials.train, examples: examples, device: device, channelsLast: false)
     let logits = try set.logits(of: generalist.makeTeacher()).finiteOutputs(of: generalist.name)
     do {
-      let covariance = try predictionCovariance(logits: logits)
-      let found = try counts.flatMap { try ClassClusters(covariance: covariance, count: $0, seed: seed).clusters }
-      // What is found twice needs no second specialist.
-      return found.enumerated().filter { !found[..<$0.offset].contains($0.element) }.map(\.element)
+      let clusters = try ClassClusters(covariance: predictionCovariance(logits: logits), count: count, seed: seed)
+      return clusters.clusters
     } catch let error as DistillationError {
       throw RunError("teacher.specialists.count: \(error)")
     }
