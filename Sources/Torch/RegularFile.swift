@@ -12,3 +12,14 @@ package enum RegularFile {
     return status.st_mode & S_IFMT != S_IFREG && status.st_mode & S_IFMT != S_IFDIR
   }
 }
+
+/// Links that lead nowhere: the system says of them both that they are there and that they are not.
+package enum BrokenLink {
+  /// What is wrong with a path where there is such a link; nil for everything else.
+  package static func problem(at path: String) -> String? {
+    guard !FileManager.default.fileExists(atPath: path),
+      let target = try? FileManager.default.destinationOfSymbolicLink(atPath: path)
+    else { return nil }
+    return "\(path) is a link to \(target), which does not exist"
+  }
+}

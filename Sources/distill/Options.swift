@@ -49,9 +49,10 @@ struct RecipeOptions: ParsableArguments {
     return (isOverride ? Self.usual : recipe, (isOverride ? [recipe] : []) + overrides + device.overrides)
   }
 
+  /// - Parameter importsTeacher: whether what a teacher says comes from elsewhere, so that none need be named
   /// - Throws: `RecipeError` with everything that is wrong with it.
-  func load() throws -> Configuration {
+  func load(importsTeacher: Bool = false) throws -> Configuration {
     let (file, overrides) = fileAndOverrides
-    return try Configuration.load(path: file, overrides: overrides)
+    return try Configuration.load(path: file, overrides: overrides, importsTeacher: importsTeacher)
   }
 }

@@ -39,7 +39,10 @@ final class RunPrinter: Sendable {
         }
       case .fraction(let done):
         guard !state.countsTrainings else { break }
-        let line = state.line ?? ProgressLine(state.stage, total: Self.resolution, on: terminal)
+        let line =
+          state.line
+          ?? ProgressLine(
+            state.stage, total: Self.resolution, on: terminal, secondsBetweenLines: 10)
         state.line = line
         line.update(completed: Int(done * Double(Self.resolution)))
       case .notice(let text):

@@ -67,7 +67,8 @@ enum Runner {
         "\(error). What was done is kept; with room again, go on with: distill resume \(folder.path)", kind: .failure)
     }
     guard let error = error as? RunError, error.kind == .interrupted else { return error }
-    return RunError(
-      "interrupted; everything so far is saved. Go on with: distill resume \(folder.path)", kind: .interrupted)
+    // What is not saved, where that is said.
+    let what = error.description == "interrupted" ? "interrupted; everything so far is saved" : error.description
+    return RunError("\(what). Go on with: distill resume \(folder.path)", kind: .interrupted)
   }
 }

@@ -210,6 +210,134 @@ struct LabelCommandTests {
     }
   }
 
+  @Test("Where a cache cannot be is told before anything is loaded, and nothing is written")
+  func place() throws {
+    try Sample.withTeacher { folder in
+      try write("mine", to: "\(folder)/other/notes.txt")
+      try FileManager.default.createSymbolicLink(atPath: "\(folder)/link", withDestinationPath: "/nowhere/q")
+      let link = "link is a link to /nowhere/q, which does not exist"
+      for (arguments, words) in [
+        (["label", "--output", "other"], "nothing in it is touched"), (["label", "--output", "link"], link),
+        (["label", "--output", "link/x"], link), (["run", "--output", "link"], link),
+      ] {
+        let refused = try Command.run(arguments, in: folder)
+        #expect(refused.code == 2 && refused.errors.contains(words), "\(arguments) \(refused.everything)")
+        #expect(!refused.errors.contains("Loading"), "\(refused.errors)")
+      }
+      #expect(try FileManager.default.contentsOfDirectory(atPath: "\(folder)/other") == ["notes.txt"])
+    }
+  }
+
+  @Test("The guide's first commands make a cache of the recipe of init, and learn from it")
+  func guide() throws {
+    let page = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appendingPathComponent("Guides/Labelling.md")
+    let block = try #require(try String(contentsOf: page, encoding: .utf8).firstMatch(of: /```sh\n((?s:.*?))```/)).1
+    let commands = block.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+    try #require(commands.map { $0[1] } == ["train", "label", "run"], "\(commands)")
+    try withFolder { folder in
+      try #require(try Command.run(["init"], in: folder).code == 0)
+      for command in commands {
+        let short =
+          ["threads=1", "seeds=[1]", "training.epochs=1"]
+          + (command[1] == "run" ? [] : ["teacher.training.epochs=1"])
+        let outcome = try Command.run(Array(command.dropFirst()) + short, in: folder)
+        try #require(outcome.code == 0, "\(command) \(outcome.everything)")
+        guard command[1] == "label" else { continue }
+        // It says with whom, and how to go on.
+        #expect(outcome.output.contains("teacher/model.safetensors, weights "), "\(outcome.output)")
+        #expect(outcome.output.replacing(/\s+/, with: " ").contains("teacher.cache=labels/digits --output runs/"))
+      }
+      // What arguments say themselves is not taken away.
+      let both = try Command.run(
+        ["run", "teacher.cache=labels/digits", "teacher.training.epochs=1", "--output", "x"], in: folder)
+      #expect(both.code == 2 && both.errors.contains("are both there"), "\(both.everything)")
+    }
+  }
+
+  @Test("It says with which weights it labelled, and weights that are not there are no others")
+  func weights() throws {
+    try withFolder { folder in
+      try write(Sample.recipe, to: "\(folder)/recipe.yaml")
+      try FileManager.default.createDirectory(atPath: "\(folder)/runs/sample", withIntermediateDirectories: true)
+      let teacher = "\(folder)/runs/sample/teacher"
+      try FileManager.default.copyItem(atPath: "\(try Sample.folder())/runs/sample/teacher", toPath: teacher)
+      let made = try Command.run(["label", "--json", "--output", "cache"], in: folder)
+      try #require(made.code == 0, "\(made.everything)")
+      let said = try #require((try made.object()["teachers"] as? [[String: Any]])?.first)
+      #expect(said["path"] as? String == "runs/sample/teacher/model.safetensors")
+      #expect((said["hash"] as? String)?.count == 64)
+      let typo = try Command.run(["label", "teacher.weights=/nowhere/typo", "--output", "other"], in: folder)
+      #expect(typo.code == 2 && typo.errors.contains("/nowhere/typo does not exist"), "\(typo.everything)")
+      #expect(!FileManager.default.fileExists(atPath: "\(folder)/other"))
+    }
+  }
+
+  @Test("A cache that is there is not gone on with in another way, and what has nothing to say is not listened to")
+  func goingOn() throws {
+    try Sample.withTeacher { folder in
+      let label = ["label", "--output", "cache", "--shard-size"]
+      let made = try Command.run(label + ["500"], in: folder)
+      #expect(made.code == 0 && made.errors.contains("Labelling"), "\(made.everything)")
+      let other = try Command.run(label + ["20"], in: folder)
+      #expect(other.code == 2 && other.errors.contains("was begun with 500 rows in a shard"), "\(other.everything)")
+      let again = try Command.run(label + ["500"], in: folder)
+      #expect(again.code == 0 && !again.errors.contains("Labelling"), "\(again.everything)")
+      let layers = try Command.run(["label", "--feature-type", "int8", "--output", "other"], in: folder)
+      #expect(layers.code == 2 && layers.errors.contains("none is kept"), "\(layers.everything)")
+      #expect(!FileManager.default.fileExists(atPath: "\(folder)/other"))
+    }
+  }
+
+  @Test("A cache of another division says that the first seed divides")
+  func division() throws {
+    try Sample.withTeacher { folder in
+      try #require(try Command.run(["label", "--quiet", "--output", "cache"], in: folder).code == 0)
+      for change in [[], ["data.normalize=false"]] {
+        let other = try Command.run(
+          ["check", "teacher={cache: cache}", "seeds=[7]", "--output", "x"] + change, in: folder)
+        #expect(other.code == 2, "\(other.everything)")
+        let words = other.everything.replacing(/\s+/, with: " ")
+        #expect(words.contains("follows from the first of the seeds (here 7)"), "\(other.everything)")
+      }
+    }
+  }
+
+  @Test("check counts a damaged cache to the teacher")
+  func damagedInCheck() throws {
+    try Sample.withTeacher { folder in
+      try #require(try Command.run(["label", "--quiet", "--output", "cache"], in: folder).code == 0)
+      let shard = "\(folder)/cache/shard-00000.safetensors"
+      var bytes = try read(shard)
+      bytes[bytes.count - 5] ^= 1
+      try write(bytes, to: shard)
+      let check = try Command.run(["check", "teacher={cache: cache}", "--output", "x", "--json"], in: folder)
+      let findings = try #require(try check.object()["findings"] as? [[String: Any]])
+      let about = findings.filter { ($0["text"] as? String)?.contains("shard-00000") ?? false }
+      #expect(check.code == 2 && about.map { $0["subject"] as? String } == ["teacher"], "\(check.everything)")
+      #expect(!check.output.contains("it fits the recipe"), "\(check.output)")
+    }
+  }
+
+  @Test("Interrupted while the teacher is asked into memory, a run does not say that this is saved")
+  func interruptedInMemory() throws {
+    try Sample.withTeacher { folder in
+      var said = ""
+      for (number, pause) in [1.0, 1.5, 2.5, 4].enumerated() where !said.contains("asked again") {
+        let running = try Command.start(
+          [
+            "run", "teacher.precompute=true", "data.augmentation=[{shift: 1}]", "data.views=600", "--output",
+            "run\(number)",
+          ], in: folder)
+        usleep(useconds_t(pause * 1e6))
+        running.send(SIGINT)
+        said = try running.wait().errors.replacing(/\s+/, with: " ")
+      }
+      #expect(said.contains("in memory, and it is asked again") && said.contains("distill resume run"), "\(said)")
+      #expect(!said.contains("everything so far is saved"), "\(said)")
+    }
+  }
+
   @Test("Options that cannot be followed are told before anything is loaded, together")
   func options() throws {
     try Sample.withTeacher { folder in
@@ -233,6 +361,8 @@ struct LabelCommandTests {
       }
       let more = try Command.run(["label", "--logits", "sampled", "--count", "20", "--output", "more"], in: folder)
       #expect(more.code == 0 && more.errors.contains("takes more room than all logits"), "\(more.everything)")
+      let all = try Command.run(["label", "--logits", "top-k", "--count", "50", "--output", "all"], in: folder)
+      #expect(all.code == 0 && all.output.contains("the 10 likeliest classes"), "\(all.everything)")
       try write("{broken", to: "\(folder)/cache/.precision.json")
       let damaged = try Command.run(["label", "--output", "cache"], in: folder)
       #expect(damaged.code == 2 && damaged.errors.contains("cache/.precision.json"), "\(damaged.everything)")
@@ -261,6 +391,21 @@ struct LabelCommandTests {
       #expect(try made.object()["unused_rows"] as? Int ?? 0 > 0)
       let run = try Command.run(["run", "--quiet", "seeds=[1]", "--output", "r"], in: folder)
       #expect(run.code == 0, "\(run.everything)")
+      // Without a teacher in the recipe; and nothing is said of one.
+      try write(recipe.replacingOccurrences(of: "teacher: {cache: cache}\n", with: ""), to: "\(folder)/none.yaml")
+      let without = try Command.run(["label", "none.yaml", "--import", "logits.csv", "--probabilities"], in: folder)
+      try #require(without.code == 0, "\(without.everything)")
+      #expect(without.output.contains("logits.csv, ") && !without.output.contains("computed in"), "\(without.output)")
+      #expect(!without.output.contains("KL from"), "\(without.output)")
+      let taught = try Command.run(
+        ["run", "none.yaml", "--quiet", "seeds=[1]", "teacher.cache=labels/case", "--output", "s"], in: folder)
+      #expect(taught.code == 0, "\(taught.everything)")
+      // Other contents under the same name.
+      try write(
+        String(decoding: try read("\(folder)/logits.csv"), as: UTF8.self).replacing("0,0.82,", with: "0,0.821,"),
+        to: "\(folder)/logits.csv")
+      let changed = try Command.run(["label", "none.yaml", "--import", "logits.csv", "--probabilities"], in: folder)
+      #expect(changed.code == 2 && changed.errors.contains("had other contents"), "\(changed.everything)")
     }
   }
 }

@@ -316,6 +316,16 @@ struct InterruptionTests {
     }
   }
 
+  @Test("What the recipe alone forbids is refused before there is a folder")
+  func refusedFirst() throws {
+    try Sample.withTeacher { folder in
+      let wrong = ["teacher.precompute=true", "data.augmentation=[{flip: 0.5}]"]
+      let refused = try Command.run(["run", "--output", "r"] + wrong, in: folder)
+      #expect(refused.code == 2 && refused.errors.contains("data.views"), "\(refused.everything)")
+      #expect(!FileManager.default.fileExists(atPath: "\(folder)/r"))
+    }
+  }
+
   @Test("Ctrl-C ends with 130, keeps everything, and says how to go on")
   func interrupted() throws {
     try Sample.withTeacher { folder in

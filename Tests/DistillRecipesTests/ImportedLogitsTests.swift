@@ -135,4 +135,32 @@ import TorchNN
       #expect(try open(ImportedLogits.Source(path: two, array: "two")).accuracy == 1)
     }
   }
+
+  @Test func whatIsOddAboutNumbersIsSaidAsItIs() throws {
+    try withTemporaryFolder { folder in
+      let path = "\(folder)/t.csv"
+      func file(_ text: String) throws -> ImportedLogits.Source {
+        try Data(text.utf8).write(to: URL(filePath: path))
+        return ImportedLogits.Source(path: path)
+      }
+      let percentages = try open(file(csv((0..<5).map { ($0, [Float(70), 20, 10]) })))
+      #expect(percentages.notes.count == 1 && percentages.notes[0].contains("percentages"))
+      let good = csv((0..<5).map { ($0, row($0)) })
+      #expect(try open(file(good)).notes.isEmpty)
+      #expect(refusal(try file(good.replacing("4.0", with: "1e300"))).contains("too large for float32"))
+      #expect(refusal(try file(good.replacing(",", with: ";"))).contains("separated by them?"))
+      #expect(refusal(try file(csv([0, 1, 2].map { ($0, row($0)) }))).contains("there is 1 example of"))
+      // Numbers of examples that another program keeps as float64, and one that is none.
+      func numbered(_ ids: [Double]) throws -> ImportedLogits.Source {
+        try Checkpoint.write(
+          [
+            NamedTensor(name: "logits", tensor: try Tensor(logits, shape: [5, 3])),
+            NamedTensor(name: "ids", tensor: try Tensor(ids)),
+          ], to: "\(folder)/f.safetensors")
+        return ImportedLogits.Source(path: "\(folder)/f.safetensors")
+      }
+      #expect(try open(numbered([4, 3, 2, 1, 0])).logits(of: [1], view: 0) == row(3))
+      #expect(refusal(try numbered([4, 3, 2, 1, 0.5])).contains("0.5 where whole numbers are needed"))
+    }
+  }
 }

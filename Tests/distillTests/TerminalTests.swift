@@ -91,6 +91,24 @@ struct ProgressLineTests {
     if columns >= 20 { #expect(screen.visible.contains("50%")) }
   }
 
+  @Test("Where nothing can be redrawn, a line now and then says how far it is")
+  func lines() {
+    let screen = Screen(isTerminal: false)
+    let terminal = screen.terminal
+    let progress = screen.progress("Labelling", total: 1000, secondsBetweenLines: 10)
+    for step in 1...25 {
+      screen.advance(by: 1)
+      progress.update(completed: 40 * step)
+    }
+    #expect(screen.written == "Labelling: 40%\nLabelling: 80%\n", "\(screen.written)")
+    #expect(!terminal.canRedraw)
+    let quiet = Screen(isTerminal: false, isQuiet: true)
+    let silent = quiet.progress("Labelling", total: 1000, secondsBetweenLines: 10)
+    quiet.advance(by: 20)
+    silent.update(completed: 500)
+    #expect(quiet.written.isEmpty)
+  }
+
   @Test("It is not done before it is done")
   func almost() {
     let screen = Screen()
@@ -275,7 +293,8 @@ private final class Screen: Sendable {
 
   func advance(by seconds: Double) { state.withLock { $0.time += seconds } }
 
-  func progress(_ label: String, total: Int) -> ProgressLine {
-    ProgressLine(label, total: total, on: terminal, now: { self.state.withLock(\.time) })
+  func progress(_ label: String, total: Int, secondsBetweenLines: Double? = nil) -> ProgressLine {
+    ProgressLine(
+      label, total: total, on: terminal, secondsBetweenLines: secondsBetweenLines, now: { self.state.withLock(\.time) })
   }
 }

@@ -76,8 +76,21 @@ public struct NumberArray: Sendable {
 
   /// All elements of an array of whole numbers, in row-major order.
   ///
+  /// - Parameter fromWholeFractions: whether 3.0 counts as 3
   /// - Throws: `DataError` when they are no whole numbers, or one is too large.
-  public func integers() throws -> [Int] {
+  public func integers(fromWholeFractions: Bool = false) throws -> [Int] {
+    if fromWholeFractions, type.isFloatingPoint {
+      var numbers: [Int] = []
+      var broken: Double?
+      read(0..<rowCount) { place in
+        let value = type == .float64 ? Double(bitPattern: load(UInt64.self, place)) : Double(float(place))
+        // Beyond, not every whole number has a form of its own.
+        guard let number = Int(exactly: value), abs(value) < 0x1p53 else { return broken = broken ?? value }
+        numbers.append(number)
+      }
+      if let broken { throw DataError(file: name, "holds \(broken) where whole numbers are needed") }
+      return numbers
+    }
     guard !type.isFloatingPoint else {
       throw DataError(file: name, "holds numbers of type \(type) where whole numbers are needed")
     }

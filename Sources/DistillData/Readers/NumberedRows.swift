@@ -24,6 +24,11 @@ public struct NumberedRows: Sendable {
     defer { withExtendedLifetime(buffer) {} }
     var lines = CSVLines(UnsafeRawBufferPointer(buffer.bytes), separator: UInt8(ascii: ","), file: path)
     guard let first = try lines.next() else { throw DataError(file: path, "is empty") }
+    if let cell = first.cells.first(where: { $0.contains(";") || $0.contains("\t") }) {
+      throw DataError(
+        file: path, "has \(cell.contains(";") ? "semicolons" : "tabs") in its first line",
+        remedy: "Are its cells separated by them? Save it with commas between cells, and points in numbers")
+    }
     let hasNames = first.cells.allSatisfy { Double($0) == nil }
     let wanted = idColumn ?? "id"
     let column = hasNames ? first.cells.firstIndex(of: wanted) : nil
@@ -50,6 +55,9 @@ public struct NumberedRows: Sendable {
             }
           } else if let number = Float(cell), number.isFinite {
             values.append(number)
+          } else if let number = Double(cell), number.isFinite {
+            problems.append(
+              "line \(row.number), column \(index + 1): \"\(cell.prefix(40))\" is too large for float32")
           } else {
             problems.append(
               "line \(row.number), column \(index + 1): \"\(cell.prefix(40))\" is not a finite number")

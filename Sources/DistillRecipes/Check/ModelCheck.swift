@@ -23,6 +23,8 @@ final class ModelCheck {
   /// What will be kept in memory of the teacher's outputs, by what the check has seen.
   private var outputRoom: TeacherOutputs.Room
   private var labelled: Set<String> = []
+  /// The caches whose checksums were computed.
+  private var verified: Set<String> = []
 
   init(
     check: PreflightCheck, materials: Materials, device: Device,
@@ -320,6 +322,13 @@ final class ModelCheck {
         let job = try trialJob(recipe)
         guard let cache = try runner.cache(job) else { return }
         _ = try runner.cachedTeacher(job)
+        if verified.insert(cache.folder).inserted {
+          check.observer(.stage("Checking the teacher cache \(cache.folder)"))
+          try cache.verify { done in
+            check.observer(.fraction(done))
+            return .continue
+          }
+        }
         let result = Labelling.Result(cache)
         check.good(
           "teacher",

@@ -316,6 +316,12 @@ public final class Experiment: Sendable {
             try learner.objective().requireFit(
               student: learner.student, teachers: learner.teachers, materials: materials, device: device)
           }
+          if stage.configuration.teacher?.precompute == .always {
+            let runner = TrainingRunner(
+              materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer,
+              isTrial: true)
+            _ = try runner.precomputes(try TrainingJob(trialOf: stage.configuration, materials: materials))
+          }
           if stage.configuration.teacher?.cache != nil, let own = learners.first {
             // Trials that follow have the data of the first one, whose cache was read as a whole.
             try checkCache(of: stage.configuration, own, materials, device, asWhole: known == nil)

@@ -50,7 +50,10 @@ extension TrainingRunner {
   func cachedTeacher(_ job: TrainingJob) throws -> PrecomputedTeacher? {
     try cache(job).map { cache in
       let teacher = cache.makeTeacher()
-      try teacher.requireFit(makeLoader(job))
+      do { try teacher.requireFit(makeLoader(job)) } catch let error as DistillationError {
+        guard let division = try divisionProblem(cache, job) else { throw error }
+        throw RunError("teacher.cache: \(cache.folder): \(error); \(division)")
+      }
       let features = teacher.features.map(\.tap)
       for tap in try makeObjective(job).teacherTaps where !features.contains(tap) {
         throw RunError(
@@ -81,8 +84,27 @@ extension TrainingRunner {
       (wanted.members, wanted.mode) = (own.members, own.mode)
       if teacher.precision != nil { wanted.precision = own.precision }
     }
-    try cache.requireKey(TeacherCache.Key(labelLoader(job), teacher: wanted))
+    do {
+      try cache.requireKey(TeacherCache.Key(labelLoader(job), teacher: wanted))
+    } catch var error as TeacherCacheError {
+      if let division = try divisionProblem(cache, job) { error.problems.append("it does not fit: \(division)") }
+      throw error
+    }
     return cache
+  }
+
+  /// That a cache is of another division of the same data than the recipe's; nil where it is not.
+  private func divisionProblem(_ cache: TeacherCache, _ job: TrainingJob) throws -> String? {
+    let own = cache.key.data
+    let wanted = try TeacherCache.Key.Data(
+      name: own.name, contentHash: materials.joined.contentHash, examples: labelledExamples(job))
+    guard own.contentHash == wanted.contentHash, own.exampleCount == wanted.exampleCount,
+      own.examplesHash != wanted.examplesHash
+    else { return nil }
+    let seed = job.configuration.seeds.first.map { " (here \($0))" } ?? ""
+    return
+      "its examples are others of the same data, as many: which ones train and which validate follows from the first of "
+      + "the seeds\(seed), so let the same seed be the first as when it was labelled"
   }
 }
 

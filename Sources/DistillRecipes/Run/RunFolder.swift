@@ -60,7 +60,7 @@ public struct RunFolder: Sendable {
     do { try Folder.tryMaking(path) } catch let error as FileError {
       throw RunError(
         "the run folder \(path) cannot be \(FileManager.default.fileExists(atPath: path) ? "written" : "made")",
-        because: error, advice: error.isDiskFull ? "" : ". Name another one with output=...")
+        because: error, advice: error.isDiskFull ? "" : ". Name another one with output=... or --output")
     }
     guard !exists else { return }
     let foreign = foreignItems()
@@ -80,7 +80,7 @@ public struct RunFolder: Sendable {
     do { try Folder.make(path) } catch let error as FileError {
       throw RunError(
         "the run folder \(path) cannot be made", because: error,
-        advice: error.isDiskFull ? "" : ". Name another one with output=...")
+        advice: error.isDiskFull ? "" : ". Name another one with output=... or --output")
     }
     return try RunLock(folder: path, isShared: isShared)
   }
@@ -196,7 +196,7 @@ public final class RunLock: Sendable {
       let error = FileError(path: path, code: errno)
       throw RunError(
         "the run folder \(folder) cannot be written", because: error,
-        advice: error.isDiskFull ? "" : ". Name another with output=...")
+        advice: error.isDiskFull ? "" : ". Name another one with output=... or --output")
     }
     guard flock(descriptor, (isShared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0 else {
       close(descriptor)

@@ -27,6 +27,7 @@ enum Folder {
     var place = path
     var isFolder: ObjCBool = false
     while !FileManager.default.fileExists(atPath: place, isDirectory: &isFolder) {
+      if let problem = BrokenLink.problem(at: place) { throw FileError(path: path, reason: problem, code: ENOENT) }
       let parent = FilePath.folder(of: place)
       // Even the current folder may be gone.
       guard parent != place else { throw FileError(path: path, code: ENOENT) }
@@ -48,7 +49,9 @@ enum Folder {
     if code == ENOENT, FileManager.default.fileExists(atPath: parent) {
       return FileError(path: path, reason: "the system lets nobody make anything in \(parent)", code: EACCES)
     }
-    if code == EEXIST { return FileError(path: path, reason: "it is a file", code: code) }
+    if code == EEXIST {
+      return FileError(path: path, reason: BrokenLink.problem(at: path) ?? "it is a file", code: code)
+    }
     return FileError(path: path, code: code)
   }
 }

@@ -68,9 +68,13 @@ final class TeacherOutputs: Sendable {
       let teacher: PrecomputedTeacher
       let place: String
       if known.room.take(bytes) {
-        teacher = try PrecomputedTeacher(computing: maker.makeTeacher(), over: loader, views: views) { done in
-          observer(.fraction(done))
-          return Interruption.isRequested ? .stop : .continue
+        do {
+          teacher = try PrecomputedTeacher(computing: maker.makeTeacher(), over: loader, views: views) { done in
+            observer(.fraction(done))
+            return Interruption.isRequested ? .stop : .continue
+          }
+        } catch is Interrupted {
+          throw RunError(Self.lostWords, kind: .interrupted)
         }
         place = "memory"
       } else {
@@ -84,6 +88,8 @@ final class TeacherOutputs: Sendable {
       return teacher
     }
   }
+
+  static let lostWords = "interrupted; what the teacher said so far was in memory, and it is asked again"
 
   private static func label(
     with maker: TeacherMaker, over loader: DataLoader, in folder: String, bytes: Int, _ observer: RunObserver

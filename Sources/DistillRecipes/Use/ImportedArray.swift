@@ -90,7 +90,7 @@ extension ImportedArray {
   fileprivate init(_ array: NumberArray, name: String) {
     self.init(
       name: name, shape: array.shape, isFloatingPoint: array.type.isFloatingPoint,
-      floats: { array.floats(rows: $0) }, integers: { try array.integers() })
+      floats: { array.floats(rows: $0) }, integers: { try array.integers(fromWholeFractions: true) })
   }
 
   fileprivate init(_ named: NamedTensor) {
@@ -104,7 +104,14 @@ extension ImportedArray {
         return try tensor.reshaped([-1, columns]).sliced(0, from: rows.lowerBound, to: rows.upperBound).floats()
       },
       integers: {
-        guard !isFloatingPoint else { throw RunError("'\(named.name)' holds fractions where whole numbers are needed") }
+        if isFloatingPoint {
+          return try tensor.to(.float64).array(of: Double.self).map { value in
+            guard let number = Int(exactly: value), abs(value) < 0x1p53 else {
+              throw RunError("'\(named.name)' holds \(value) where whole numbers are needed")
+            }
+            return number
+          }
+        }
         return try tensor.to(.int64).array(of: Int64.self).map(Int.init)
       })
   }

@@ -24,6 +24,8 @@ struct ImportedLogits {
   let unused: Int
   /// How often the likeliest class is the example's own; nil where there are no labels.
   private(set) var accuracy: Double?
+  /// What looks odd about them.
+  private(set) var notes: [String] = []
   private let array: ImportedArray
   private let rowCount: Int
   private let areProbabilities: Bool
@@ -160,7 +162,10 @@ struct ImportedLogits {
       list(missing, "of the transfer set without logits"), list(double, "more than once"),
       list(unknown, "that the data, with the numbers 0 to \(known - 1), does not have"),
     ].compactMap(\.self)
-    guard problems.isEmpty else { throw RunError("\(path): there are \(problems.joined(separator: "; "))") }
+    let isOne = (!missing.isEmpty ? missing : !double.isEmpty ? double : unknown).count == 1
+    guard problems.isEmpty else {
+      throw RunError("\(path): there \(isOne ? "is" : "are") \(problems.joined(separator: "; "))")
+    }
     return (rows, ids.count - examples.count)
   }
 
@@ -168,17 +173,22 @@ struct ImportedLogits {
   private mutating func check(_ examples: [Int], _ dataset: any Dataset) throws {
     var (infinite, others): ([String], [String]) = ([], [])
     var looksLikeProbabilities = true
+    var looksLikePercentages = true
     var (correct, labelled) = (0, 0)
     for view in 0..<viewCount {
       for id in examples {
         guard let row = rows[id] else { continue }
         let values = try array.floats(view * rowCount + row..<view * rowCount + row + 1)
         if let column = values.firstIndex(where: { !$0.isFinite }) {
-          if infinite.count < 5 { infinite.append("class \(column) of example \(id) is \(values[column])") }
+          if infinite.count < 5 {
+            let what = values[column].isNaN ? "is nan" : "is infinite, or too large for float32"
+            infinite.append("class \(column) of example \(id) \(what)")
+          }
           continue
         }
         // Half precision rounds each of them.
         let sum = values.reduce(0) { $0 + Double($1) }
+        if values.contains(where: { $0 < 0 }) || abs(sum - 100) > 0.5 { looksLikePercentages = false }
         if values.contains(where: { $0 < 0 }) || abs(sum - 1) > 5e-3 {
           looksLikeProbabilities = false
           if others.count < 3 {
@@ -205,6 +215,11 @@ struct ImportedLogits {
       throw RunError(
         "the rows of \(path) are probabilities: none is negative, and each sums to 1. As logits they would be softened once "
           + "more: take their logarithms with --probabilities")
+    }
+    if looksLikePercentages, !examples.isEmpty {
+      notes.append(
+        "the rows look like percentages, and not like logits: none is negative, and each sums to 100. Divided by 100 they "
+          + "are probabilities, for --probabilities")
     }
     accuracy = labelled == 0 ? nil : Double(correct) / Double(labelled)
   }

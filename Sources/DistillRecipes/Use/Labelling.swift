@@ -34,7 +34,8 @@ public struct Labelling: Sendable {
     public var type: NumberType?
     /// Paths of layers; nil: those that the recipe's terms look at.
     public var features: [String]?
-    public var featureType = FeatureEncoding.float16
+    /// nil: float16.
+    public var featureType: FeatureEncoding?
     /// nil: so many that a shard has about 64 MiB.
     public var rowsPerShard: Int?
     /// Logits of another program, instead of the teacher's.
@@ -59,6 +60,9 @@ public struct Labelling: Sendable {
       }
       if let features, features.contains("") {
         found.append("--features names layers with commas between them, and one of the names is empty")
+      }
+      if featureType != nil, imported != nil || features?.isEmpty ?? false {
+        found.append("--feature-type is of layers, and none is kept: leave it out")
       }
       if imported != nil, !(features ?? []).isEmpty {
         found.append(
@@ -119,8 +123,22 @@ public struct Labelling: Sendable {
       public var words: String { "\(precision.rawValue): \(fidelity.words)" }
     }
 
+    /// A model that labelled, or a file of elsewhere.
+    public struct Source: Codable, Sendable {
+      /// The member's name; a file's of elsewhere.
+      public var name: String
+      /// The file of its weights; nil where nothing says it, as of a cache that is only looked at.
+      public var path: String?
+      /// The SHA-256 of that file.
+      public var hash: String
+    }
+
     /// The cache's, as it was named.
     public var folder: String
+    /// Whose answers these are.
+    public var teachers: [Source]
+    /// Whether they are of elsewhere.
+    public var isImported: Bool
     /// Of a check: true where it was held against a recipe, and fits it; nil where only the cache itself was looked at.
     public var fitsRecipe: Bool?
     /// What the teacher was computed in.
@@ -155,6 +173,8 @@ public struct Labelling: Sendable {
     public var teacherSecondsPerEpoch: Double
     /// Of logits of elsewhere: how often the likeliest class is the label.
     public var importedAccuracy: Double?
+    /// Of logits of elsewhere: what looks odd about them.
+    public var importNotes: [String]?
     /// Of logits of elsewhere: rows of examples that no training shows.
     public var unusedRows: Int?
     /// Why the recipe's terms cannot learn from what was kept; nil where nothing speaks against it.
@@ -175,6 +195,7 @@ public struct Labelling: Sendable {
         found.append(
           "in \(cost.words) beside float32. That is another teacher: leave teacher.precision out, or set float32")
       }
+      found += importNotes ?? []
       if let importedAccuracy, importedAccuracy < 0.5 {
         found.append(
           "the likeliest class is the label for \(Quantity.percent(importedAccuracy)) of the examples: are rows and classes in "
@@ -186,6 +207,8 @@ public struct Labelling: Sendable {
     init(_ cache: TeacherCache) {
       let (description, fidelity) = (cache.description, cache.fidelity)
       folder = cache.folder
+      teachers = cache.key.teacher.members.map { Source(name: $0.name, path: nil, hash: $0.weights) }
+      isImported = cache.key.teacher.mode == TeacherCache.Key.Teacher.imported
       precision = cache.key.teacher.precision
       examples = description.shards.exampleCount
       views = description.shards.views
@@ -228,13 +251,8 @@ public struct Labelling: Sendable {
   ///   asked to stop: finished shards stay.
   public func make(in folder: String, _ options: Options) throws -> Result {
     try Options.require(options.problems)
-    try Self.checkPlace(folder)
-    let trained = RunFolder(configuration.outputFolder).teacher
-    if options.imported == nil, configuration.teacher?.isToBeTrained ?? false, !ModelFolder(trained).exists {
-      throw RunError(
-        "the recipe trains its teacher itself, and \(trained) does not hold it yet: do that first, with distill train "
-          + "RECIPE")
-    }
+    try Self.checkPlace(folder, options)
+    if options.imported == nil { try checkWeights() }
     var (runner, job) = try prepare()
     let loader = try runner.labelLoader(job)
     guard let views = loader.teacherViews, !loader.options.augmentation.steps.contains(where: \.isMixing) else {
@@ -243,9 +261,12 @@ public struct Labelling: Sendable {
           + "augmentation")
     }
     let materials = runner.materials
+    // What cannot be followed is told before the teacher is looked at.
+    var request = try labelOptions(options, job, runner)
     let teacher: any Teacher
     let key: TeacherCache.Key.Teacher
     var costs: [Result.PrecisionCost] = []
+    var files: [String] = []
     var imported: ImportedLogits?
     if let file = options.imported {
       observer(.stage("Checking \(file.path)"))
@@ -254,10 +275,10 @@ public struct Labelling: Sendable {
       let found = try ImportedLogits(
         source, dataset: materials.joined, examples: loader.examples, viewCount: views)
       teacher = ImportedTeacher(found)
-      imported = found
+      (imported, files) = (found, [file.path])
       key = TeacherCache.Key.Teacher(
         members: [.init(name: FilePath.name(of: file.path), weights: try SHA256.hex(ofFile: file.path))],
-        mode: "imported", classCount: materials.train.classCount,
+        mode: TeacherCache.Key.Teacher.imported, classCount: materials.train.classCount,
         settings: file.areProbabilities ? ["logits": "logarithms of probabilities"] : [:])
     } else {
       job = try TrainingJob(trialOf: choosingPrecision(runner, job, in: folder), materials: materials)
@@ -268,16 +289,17 @@ public struct Labelling: Sendable {
       }
       teacher = try maker.makeTeacher()
       key = try maker.cacheKey()
+      files = (maker.members + maker.specialistMembers).map(\.weights)
       costs = try maker.fidelities(temperatures: TeacherPrecisionChooser.temperatures(job.configuration.terms)).map {
         Result.PrecisionCost(member: $0.name, precision: $0.precision, fidelity: $0.fidelity)
       }
     }
     let start = ContinuousClock.now
-    observer(.stage("Labelling \(Quantity.integer(loader.examples.count * views)) inputs into \(folder)"))
+    let inputs = Quantity.integer(loader.examples.count * views)
+    request.begins = { [observer] in observer(.stage("Labelling \(inputs) inputs into \(folder)")) }
     do {
       let done = try TeacherCache.label(
-        with: teacher, over: loader, as: key, in: folder,
-        options: try labelOptions(options, job, runner, isImported: imported != nil)
+        with: teacher, over: loader, as: key, in: folder, options: request
       ) { progress in
         observer(.fraction(progress.fraction))
         return Interruption.isRequested ? .stop : .continue
@@ -286,9 +308,13 @@ public struct Labelling: Sendable {
       result.madeShards = done.madeShards
       result.seconds = (ContinuousClock.now - start) / .seconds(1)
       result.precisionCosts = costs
+      for index in result.teachers.indices where files.indices.contains(index) {
+        result.teachers[index].path = files[index]
+      }
       result.unfitTerms = try unfitTerms(folder, runner, job)
       result.importedAccuracy = imported?.accuracy
       result.unusedRows = imported?.unused
+      result.importNotes = imported.map(\.notes)
       return result
     } catch is Interrupted {
       throw RunError(
@@ -296,8 +322,26 @@ public struct Labelling: Sendable {
     }
   }
 
-  /// - Throws: `RunError` where no folder could be made or written.
-  private static func checkPlace(_ folder: String) throws {
+  /// - Throws: `RunError` where a file of weights that the recipe names is not there, or the teacher is still to be trained.
+  private func checkWeights() throws {
+    guard let teacher = configuration.teacher else { return }
+    for case let path? in teacher.members.map(\.weights) where !FileManager.default.fileExists(atPath: path) {
+      throw RunError(
+        "the teacher's weights: \(path) does not exist\(whereLookedFor(path))"
+          + (teacher.training == nil ? "" : ". Leave teacher.weights out for the teacher that the recipe trains itself")
+      )
+    }
+    let trained = RunFolder(configuration.outputFolder).teacher
+    guard !teacher.isToBeTrained || ModelFolder(trained).exists else {
+      throw RunError(
+        "the recipe trains its teacher itself, and \(trained) does not hold it yet: do that first, with distill train "
+          + "RECIPE")
+    }
+  }
+
+  /// - Throws: `RunError`, `TeacherCacheError` where no folder could be made or written, something else is in it, or a cache
+  ///   that cannot be gone on with as the options say.
+  private static func checkPlace(_ folder: String, _ options: Options) throws {
     guard folder.contains(where: { !$0.isWhitespace }) else {
       throw RunError("the folder of the cache has an empty name: give one with --output")
     }
@@ -306,6 +350,13 @@ public struct Labelling: Sendable {
         "the cache \(folder) cannot be written", because: error,
         advice: error.isDiskFull ? "" : ". Name another folder with --output")
     }
+    try TeacherCache.requireNothingElse(in: folder)
+    guard let rows = options.rowsPerShard, TeacherCache.exists(in: folder) else { return }
+    let plan = try TeacherCache.status(of: folder).description.shards
+    guard min(rows, plan.exampleCount) != plan.rowsPerShard else { return }
+    throw RunError(
+      "--shard-size is \(rows), and the cache \(folder) was begun with \(counted(plan.rowsPerShard, "row")) in a shard: "
+        + "leave it out to go on with this one, or name another folder with --output")
   }
 
   /// Computes all checksums of a cache, and holds it against the recipe.
@@ -403,7 +454,7 @@ public struct Labelling: Sendable {
   }
 
   private func labelOptions(
-    _ options: Options, _ job: TrainingJob, _ runner: TrainingRunner, isImported: Bool
+    _ options: Options, _ job: TrainingJob, _ runner: TrainingRunner
   ) throws -> TeacherCache.LabelOptions {
     let hottest = Set(job.configuration.terms.compactMap(\.highestTemperature)).sorted()
     let temperatures = hottest.isEmpty ? [1] : hottest
@@ -419,7 +470,8 @@ public struct Labelling: Sendable {
     let logits: LogitEncoding =
       switch options.logits {
       case .all: .all(options.type?.dtype ?? .float32)
-      case .topK: .topK(.init(k: count, temperatures: temperatures, values: options.type?.dtype ?? .float16))
+      case .topK:
+        .topK(.init(k: min(count, classes), temperatures: temperatures, values: options.type?.dtype ?? .float16))
       case .sampled:
         .sampled(
           .init(
@@ -427,10 +479,16 @@ public struct Labelling: Sendable {
             seed: job.configuration.dataSeed, values: options.type?.dtype ?? .float16))
       }
     let taps =
-      try options.features.map { $0.map { Tap($0) } } ?? (isImported ? [] : runner.makeObjective(job).teacherTaps)
+      try options.features.map { $0.map { Tap($0) } }
+      ?? (options.imported != nil ? [] : runner.makeObjective(job).teacherTaps)
+    guard options.featureType == nil || !taps.isEmpty else {
+      throw RunError(
+        "--feature-type is of layers, and none is kept: no term looks at one. Leave it out, or name layers with "
+          + "--features")
+    }
     var features: [CachedFeature] = []
     for tap in taps where !features.contains(where: { $0.tap == tap }) {
-      features.append(CachedFeature(tap, encoding: options.featureType))
+      features.append(CachedFeature(tap, encoding: options.featureType ?? .float16))
     }
     return TeacherCache.LabelOptions(
       logits: logits, features: features, temperatures: temperatures, rowsPerShard: options.rowsPerShard)

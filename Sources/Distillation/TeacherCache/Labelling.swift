@@ -15,6 +15,8 @@ extension TeacherCache {
     /// Whether to wait for other processes that are at work at the last shards, and to take over from those that end
     /// without having finished.
     public var waits = true
+    /// Called once, when there is something that is not labelled yet.
+    public var begins: @Sendable () -> Void = {}
 
     public init(
       logits: LogitEncoding = .all(.float16), features: [CachedFeature] = [], temperatures: [Double] = [1],
@@ -70,6 +72,7 @@ extension TeacherCache {
       batchSize: loader.options.batchSize)
     let plan = writer.description.shards
     var state = LabelProgress(plan)
+    if !writer.missingShards.isEmpty { options.begins() }
     while true {
       let shard = try writer.claim()
       let missing = writer.missingShards.count

@@ -109,6 +109,18 @@ public final class TeacherCache: Sendable {
     FileManager.default.fileExists(atPath: FilePath.joined(folder, Description.fileName))
   }
 
+  /// - Throws: `TeacherCacheError` when a folder holds something, and no cache.
+  public static func requireNothingElse(in folder: String) throws {
+    guard !exists(in: folder) else { return }
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    let foreign = names.filter { !$0.hasPrefix(".") }.sorted()
+    guard foreign.isEmpty else {
+      throw TeacherCacheError(
+        folder, "the folder holds something else (\(foreign.prefix(3).joined(separator: ", ")))",
+        remedy: "name another one: nothing in it is touched")
+    }
+  }
+
   /// - Throws: `TeacherCacheError` when the folder holds no cache.
   public static func status(of folder: String) throws -> Status {
     let description = try Description.read(folder).description

@@ -44,8 +44,11 @@ extension TeacherCache {
     }
 
     public struct Teacher: Codable, Equatable, Sendable {
+      /// The mode of outputs that another program computed.
+      public static let imported = "imported"
+
       public var members: [Member]
-      /// `evaluation`; what else there may be, such as `imported`, whoever makes the key says.
+      /// `evaluation`, or `imported`; what else there may be, whoever makes the key says.
       public var mode: String
       /// What it was computed in, such as `float32`.
       public var precision: String
@@ -139,11 +142,21 @@ extension TeacherCache.Key.Teacher {
   /// A sentence for each thing in which this teacher is not `other`.
   public func differences(from other: Self) -> [String] {
     var sentences: [String] = []
+    let areBothImported = mode == Self.imported && other.mode == Self.imported
     if members.map(\.name) != other.members.map(\.name) {
       let (own, others) = (members.map(\.name), other.members.map(\.name))
-      sentences.append("the teacher's members are \(own.quoted), not \(others.quoted)")
+      if areBothImported {
+        sentences.append("it was made of \(own.quoted), not of \(others.quoted)")
+      } else {
+        sentences.append("the teacher's members are \(own.quoted), not \(others.quoted)")
+      }
     } else {
       for (own, others) in zip(members, other.members) where own.weights != others.weights {
+        if areBothImported {
+          sentences.append(
+            "the file '\(own.name)' had other contents (\(own.weights.prefix(12))…, not \(others.weights.prefix(12))…)")
+          continue
+        }
         let whose = members.count == 1 ? "the teacher" : "the member '\(own.name)'"
         sentences.append("\(whose) had other weights (\(own.weights.prefix(12))…, not \(others.weights.prefix(12))…)")
       }

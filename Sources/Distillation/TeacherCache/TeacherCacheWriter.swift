@@ -71,7 +71,8 @@ public final class TeacherCacheWriter {
       if mkdir(folder, 0o777) != 0 {
         let code = errno
         throw code == EEXIST
-          ? FileError(path: folder, reason: "it is a file; choose another name", code: code)
+          ? FileError(
+            path: folder, reason: BrokenLink.problem(at: folder) ?? "it is a file; choose another name", code: code)
           : FileError(path: folder, code: code)
       }
     }
@@ -80,12 +81,7 @@ public final class TeacherCacheWriter {
     let lock = try FileLock.take(FilePath.joined(folder, lockName), waits: true)
     defer { withExtendedLifetime(lock) {} }
     if !FileManager.default.fileExists(atPath: path) {
-      let foreign = try FileManager.default.contentsOfDirectory(atPath: folder).filter { !$0.hasPrefix(".") }.sorted()
-      guard foreign.isEmpty else {
-        throw TeacherCacheError(
-          folder, "the folder holds something else (\(foreign.prefix(3).joined(separator: ", ")))",
-          remedy: "name another one: nothing in it is touched")
-      }
+      try TeacherCache.requireNothingElse(in: folder)
       try AtomicFile.write(try wanted.json(), to: path)
     }
     let (found, hash) = try TeacherCache.Description.read(folder)

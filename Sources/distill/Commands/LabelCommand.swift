@@ -82,7 +82,7 @@ struct LabelCommand: ParsableCommand {
       let result = try work { printer.note($0) }
       printer.end()
       if talk.json { try talk.printJSON(result) } else { show(result, talk.results) }
-      for warning in result.warnings { talk.note(warning) }
+      for warning in result.warnings { Terminal.standardError().sentences("warning: \(Terminal.plain(warning))") }
     } catch {
       printer.end()
       throw error
@@ -105,7 +105,7 @@ struct LabelCommand: ParsableCommand {
       // '' keeps none.
       paths.isEmpty ? [] : paths.components(separatedBy: ",").map { $0.trimmingCharacters(in: .whitespaces) }
     }
-    options.featureType = featureType ?? options.featureType
+    options.featureType = featureType
     options.rowsPerShard = shardSize
     options.imported = imported.map {
       Labelling.Import(path: $0, ids: ids, array: array, areProbabilities: probabilities)
@@ -114,7 +114,7 @@ struct LabelCommand: ParsableCommand {
     try Labelling.Options.require(
       options.problems
         + (imported != nil ? [] : lost.map { "\($0.0) says how a file of --import is read: name one" }))
-    let configuration = try recipe.load()
+    let configuration = try recipe.load(importsTeacher: imported != nil)
     return try Labelling(configuration, observer: observer)
       .make(in: folder ?? Labelling.folder(of: configuration), options)
   }
@@ -123,6 +123,21 @@ struct LabelCommand: ParsableCommand {
   private var isWithoutRecipe: Bool {
     let (file, overrides) = recipe.fileAndOverrides
     return file == RecipeOptions.usual && overrides.isEmpty && !FileManager.default.fileExists(atPath: file)
+  }
+
+  /// The command that learns from a cache, in a run folder that is free.
+  private func learning(_ cache: String) -> String {
+    let (file, overrides) = recipe.fileAndOverrides
+    // How the teacher is made, the cache takes the place of.
+    let others = overrides.filter { !$0.hasPrefix("teacher") || $0.hasPrefix("teacher.weights=") }
+    let words = ["distill", "run", file] + others + ["teacher.cache=\(cache)"]
+    let folder = (try? recipe.load(importsTeacher: imported != nil)).map(\.outputFolder) ?? "runs/cached"
+    let isTaken = FileManager.default.fileExists(atPath: folder)
+    return (words + (isTaken ? ["--output", "\(folder)-cached"] : []))
+      .map { word in
+        word.wholeMatch(of: /[A-Za-z0-9_.,:\/=@%+-]+/) != nil ? word : "'\(word.replacing("'", with: "'\\''"))'"
+      }
+      .joined(separator: " ")
   }
 
   /// Options that say how a cache is made.
@@ -139,8 +154,17 @@ struct LabelCommand: ParsableCommand {
     let views = result.views > 1 ? " in \(result.views) views" : ""
     var table = TextTable([.init("cache"), .init(Terminal.plain(result.folder))])
     table.add(["examples", "\(Quantity.integer(result.examples))\(views)"])
+    for teacher in result.teachers {
+      let whose = result.teachers.count > 1 ? " \(Terminal.plain(teacher.name))" : ""
+      let shown = Terminal.plain(teacher.path ?? teacher.name)
+      let what =
+        result.isImported
+        ? ["logits of", "\(shown), \(teacher.hash.prefix(12))"]
+        : ["teacher\(whose)", "\(shown), weights \(teacher.hash.prefix(12))"]
+      table.add(what)
+    }
     table.add(["kept of each", result.contents])
-    if result.precisionCosts.isEmpty { table.add(["computed in", result.precision]) }
+    if result.precisionCosts.isEmpty, !result.isImported { table.add(["computed in", result.precision]) }
     for cost in result.precisionCosts {
       let whose = result.precisionCosts.count > 1 ? ", \(Terminal.plain(cost.member))" : ""
       table.add(["computed in\(whose)", cost.words])
@@ -149,18 +173,22 @@ struct LabelCommand: ParsableCommand {
     let made = checked != nil || others == 0 ? "" : ", \(others) of them made before or by others"
     table.add(["shards", "\(Quantity.integer(result.shards))\(made)"])
     table.add(["size", "\(Quantity.bytes(result.bytes)), \(Quantity.plain(result.bytesPerExample)) bytes an example"])
-    for divergence in result.divergences {
+    // What was brought as it is can only differ where a part of it was kept.
+    let differs = !result.isImported || result.divergences.contains { $0.maximum > 0 }
+    for divergence in result.divergences where differs {
       table.add([
-        "KL from the teacher, temperature \(Quantity.plain(divergence.temperature))",
+        "KL from the \(result.isImported ? "file" : "teacher"), temperature \(Quantity.plain(divergence.temperature))",
         "\(Quantity.plain(divergence.mean)), at most \(Quantity.plain(divergence.maximum))",
       ])
     }
     // Drawn classes are no distribution: what is learnt from them is right on average.
-    if !result.divergences.isEmpty { table.add(["same likeliest class", Quantity.percent(result.topOneAgreement)]) }
+    if !result.divergences.isEmpty, differs {
+      table.add(["same likeliest class", Quantity.percent(result.topOneAgreement)])
+    }
     if result.keptMass < 0.9999 { table.add(["probability of what is kept", Quantity.percent(result.keptMass)]) }
     if let worst = result.layerErrors.max() { table.add(["layers are off by", Quantity.percent(worst)]) }
     if let accuracy = result.importedAccuracy { table.add(["right about the labels", Quantity.percent(accuracy)]) }
-    if result.importedAccuracy == nil {
+    if !result.isImported {
       table.add(["an epoch with it saves", "\(Quantity.seconds(result.teacherSecondsPerEpoch)) of the teacher"])
     }
     terminal.write(table.text(for: terminal))
@@ -172,7 +200,10 @@ struct LabelCommand: ParsableCommand {
             + "\(RecipeOptions.usual)."
       )
     } else {
-      terminal.sentences("A recipe learns from it with teacher: {cache: \(Terminal.plain(result.folder))}.")
+      terminal.sentences(
+        "Learn from it: \(Terminal.plain(learning(result.folder)))\n"
+          + "In a recipe: teacher: {cache: \(Terminal.plain(result.folder))}"
+      )
     }
   }
 }

@@ -27,6 +27,8 @@ final class ProgressLine: Sendable {
     var completed = 0.0
     var figures: [Figure] = []
     var lastDrawn = -Double.infinity
+    /// When a line was written where none can be redrawn.
+    var lastTold: Double
     var isDrawn = false
     var isFinished = false
   }
@@ -36,21 +38,26 @@ final class ProgressLine: Sendable {
   private let total: Double
   private let began: Double
   private let now: @Sendable () -> Double
+  private let secondsBetweenLines: Double?
   private let state: Mutex<State>
 
   /// - Parameters:
   ///   - label: what is going on, in a few words
   ///   - total: how much there is to do; 0 when nobody knows, which leaves out bar and remaining time
+  ///   - secondsBetweenLines: where nothing can be redrawn, such as in a file, so often a line says how far it is; nil:
+  ///     nothing is said there
   ///   - now: the time in seconds, from any origin
   init(
-    _ label: String, total: Int, on terminal: Terminal, now: @escaping @Sendable () -> Double = ProgressLine.uptime
+    _ label: String, total: Int, on terminal: Terminal, secondsBetweenLines: Double? = nil,
+    now: @escaping @Sendable () -> Double = ProgressLine.uptime
   ) {
     self.terminal = terminal
     self.label = Terminal.plain(label)
     self.total = Double(max(0, total))
     self.now = now
+    self.secondsBetweenLines = secondsBetweenLines
     began = now()
-    state = Mutex(State())
+    state = Mutex(State(lastTold: began))
   }
 
   static let uptime: @Sendable () -> Double = { ProcessInfo.processInfo.systemUptime }
@@ -60,8 +67,13 @@ final class ProgressLine: Sendable {
     state.withLock { state in
       state.completed = Double(completed)
       if let figures { state.figures = figures }
-      guard isVisible, !state.isFinished else { return }
+      guard !state.isFinished else { return }
       let time = now()
+      if !terminal.canRedraw, total > 0, let secondsBetweenLines, time - state.lastTold >= secondsBetweenLines {
+        state.lastTold = time
+        terminal.sentences("\(label): \(Int(min(1, state.completed / total) * 100))%")
+      }
+      guard isVisible else { return }
       // The end is always shown: what comes after it may take its time.
       guard time - state.lastDrawn >= 0.1 || state.completed >= total else { return }
       draw(&state, at: time)

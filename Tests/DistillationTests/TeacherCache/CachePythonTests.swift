@@ -58,6 +58,27 @@ import TorchNN
     }
   }
 
+  @Test(.enabled(if: python != nil, "no Python with NumPy here"), arguments: [1.0, 0.5])
+  func drawnClassesAreThose(_ power: Double) throws {
+    try withTemporaryFolder { folder in
+      let encoding = LogitEncoding.sampled(
+        .init(count: 3, temperature: 2, proposalPower: power, seed: 4, values: .float32))
+      let table = CacheSample.table(7, classes: 5)
+      let cache = try CacheSample.label(table, in: folder, encoding)
+      let drawn = try #require(try CacheSample.trace(cache).memberKept[0])
+      let classes: [Int64] = try drawn.classes.array()
+      let whole = try CacheSample.label(table, in: "\(folder)/whole", .all(.float32))
+      let exact = try CacheSample.trace(whole).logSoftTargets(temperature: 2).floats()
+      for (row, line) in try print(folder).enumerated() {
+        let own = Set(classes[row * 3..<row * 3 + 3].map(Int.init))
+        #expect(line.count == 7 && line[1] == Double(row))
+        for (number, value) in line.dropFirst(2).enumerated() {
+          #expect(own.contains(number) ? abs(value - Double(exact[row * 5 + number])) < 1e-5 : value.isNaN)
+        }
+      }
+    }
+  }
+
   @Test(
     .enabled(if: python != nil, "no Python with NumPy here"),
     arguments: [FeatureEncoding.float32, .float16, .int8])
