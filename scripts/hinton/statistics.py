@@ -17,7 +17,7 @@ def deviation(values):
 
 def difference(first, second):
     """The mean of first − second, seed by seed, with its 95 % interval."""
-    differences = [a - b for a, b in zip(first, second, strict=True)]
+    differences = [a - b for a, b in zip(first, second)]
     if len(differences) < 2:
         return differences[0], -math.inf, math.inf
     half = quantiles[len(differences) - 2] * statistics.stdev(differences) / math.sqrt(len(differences))

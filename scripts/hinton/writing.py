@@ -79,9 +79,9 @@ def document(results, known):
         f"{data}, so the sizes of effects cannot be the same; what is asked is whether they are there, and in which direction. "
         "All that is chosen is chosen by 5,000 validation examples. The test split is looked at once by each trained student. "
         "Accuracies are means over the seeds ± their standard deviation, differences are pairs of the same seed with 95 % "
-        "intervals by Student's t (see [Evidence](Evidence.md)). **Held** says that the direction is the paper's and the "
-        "interval does not hold zero, and what else the sentence below each table says; nothing is corrected for there being "
-        "eight questions." if results["data"] == standard_data else
+        "intervals by Student's t (see [Evidence](Evidence.md)). **Held** is a rule in the experiment's file in "
+        "`scripts/hinton`, which was there before the numbers: the difference goes the paper's way, its interval does not "
+        "hold zero, and its size is a fair part of the paper's. Nothing is corrected for there being eight questions." if results["data"] == standard_data else
         "\nAccuracies are means over the seeds ± their standard deviation, differences are pairs of the same seed with 95 % "
         "intervals by Student's t.", "",
     ]
