@@ -37,7 +37,10 @@ enum Failure {
     let lines = message.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
     var text = lines.first ?? ""
     if text.hasPrefix("Error: ") { text.removeFirst("Error: ".count) }
-    while text.hasSuffix(".") { text.removeLast() }
+    // What may be given is a list below.
+    let choices = lines.filter { $0.hasPrefix("- ") }.map { $0.dropFirst(2) }
+    while text.hasSuffix(".") || (!choices.isEmpty && text.hasSuffix(":")) { text.removeLast() }
+    if !choices.isEmpty { text += ": \(choices.joined(separator: ", "))" }
     let help = lines.first { $0.hasPrefix("See '") }?.replacing(" for more information.", with: "")
     return text.prefix(1).lowercased() + text.dropFirst() + (help.map { ". \($0)" } ?? "")
   }

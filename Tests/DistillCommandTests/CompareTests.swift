@@ -39,6 +39,9 @@ struct CompareTests {
       .filter { $0.hasSuffix("result.json") && $0.contains("/jobs/\(prefix)") }.sorted()
   }
 
+  /// A text as if no line of it were broken.
+  private func words(_ text: String) -> String { text.split(whereSeparator: \.isWhitespace).joined(separator: " ") }
+
   @Test("Variations of a recipe are trained and held against the student alone, which is trained once")
   func variations() throws {
     try withRecipe { folder in
@@ -63,9 +66,10 @@ struct CompareTests {
       #expect(first.errors.isEmpty)
 
       let found = try pairs(object)
-      #expect(found.count == 2)
+      let names = found.map { "\($0["arm"] ?? "") / \($0["baseline"] ?? "")" }
+      #expect(names == ["temperature=1 / alone", "temperature=4 / alone", "temperature=4 / temperature=1"])
       for pair in found {
-        #expect(pair["baseline"] as? String == "alone")
+        let baseline = try #require(pair["baseline"] as? String)
         let values = try difference(pair)
         let bySeed = try #require(values["by_seed"] as? [Double])
         #expect(bySeed.count == 2)
@@ -73,7 +77,7 @@ struct CompareTests {
         #expect(abs(mean - (bySeed[0] + bySeed[1]) / 2) < 1e-12)
         // It is the difference of what the runs themselves say.
         let name = try #require(pair["arm"] as? String)
-        let accuracies = try ["alone", name].map { wanted in
+        let accuracies = try [baseline, name].map { wanted in
           let arm = try #require(arms.first { $0["name"] as? String == wanted })
           let scores = try #require(arm["scores"] as? [String: [String: Double]])
           return try #require(scores["accuracy"]?["mean"])
@@ -99,7 +103,9 @@ struct CompareTests {
       #expect(try contents(of: "\(folder)/c/runs") == before)
       #expect(second.output.contains("used by 6 trained students"), "\(second.output)")
       #expect(second.output.contains("shown 2 times"))
-      #expect(second.output.contains("2 comparisons against alone"))
+      #expect(words(second.output).contains("3 comparisons, accuracy in points"))
+      #expect(words(second.output).contains("temperature=4 against temperature=1 ("), "\(second.output)")
+      #expect(second.errors.split(separator: "\n").count { $0.contains("Loading digits") } == 1, "\(second.errors)")
 
       // Against one of them, by another score.
       let other = try Command.run(
@@ -140,6 +146,148 @@ struct CompareTests {
         let refused = try Command.run(["compare", "sample", "-o", "refused"] + arguments, in: folder)
         #expect(refused.code == 2 && refused.errors.contains(word), "\(refused.everything)")
         #expect(!FileManager.default.fileExists(atPath: "\(folder)/refused"))
+      }
+    }
+  }
+
+  private static let twoTeachers = """
+    name: warm
+    seeds: [1, 2]
+    threads: 1
+    data: {dataset: digits}
+    teacher:
+      model: {architecture: mlp, hidden: [8]}
+      training: {epochs: 2, batch_size: 128, optimizer: {kind: adamw, learning_rate: 1e-2}}
+    student: {model: {architecture: mlp, hidden: [4]}}
+    terms: [{soft_targets: {temperature: 2, weight: 0.9}}, {hard_labels: {weight: 0.1}}]
+    training: {epochs: 1, batch_size: 128, optimizer: {kind: adamw, learning_rate: 1e-2}}
+    """
+
+  /// The differences of arms to students alone, and what these scored, by the arms' names.
+  private func besideTeachers(_ object: [String: Any], _ metric: String) throws -> [String: [Double]] {
+    var found: [String: [Double]] = [:]
+    let arms = try #require(object["arms"] as? [[String: Any]])
+    for pair in try pairs(object) {
+      let (arm, baseline) = try (
+        #require(pair["arm"] as? String), #require(pair["baseline"] as? String)
+      )
+      guard baseline.hasPrefix("alone") else { continue }
+      let alone = try #require(arms.first { $0["name"] as? String == baseline })
+      let scores = try #require(alone["scores"] as? [String: [String: Double]])
+      found[arm] = try #require(difference(pair, metric)["by_seed"] as? [Double]) + [#require(scores[metric]?["mean"])]
+    }
+    return found
+  }
+
+  @Test("The student alone is held against each teacher by itself, in whatever order they are named")
+  func severalTeachers() throws {
+    try withRecipe(Self.twoTeachers) { folder in
+      func compare(_ arguments: [String], _ metric: String = "kl") throws -> [String: [Double]] {
+        let outcome = try Command.run(["compare", "--metric", metric, "--json"] + arguments, in: folder)
+        try #require(outcome.code == 0, "\(outcome.everything)")
+        return try besideTeachers(outcome.object(), metric)
+      }
+      let first = try compare(["recipe.yaml", "--vary", "teacher.model.hidden=[8],[16]", "-o", "x"])
+      let second = try compare(["recipe.yaml", "--vary", "teacher.model.hidden=[16],[8]", "-o", "y"])
+      #expect(first.count == 2 && first == second)
+      #expect(first["hidden=[8]"]?.last != first["hidden=[16]"]?.last, "each has a baseline of its own")
+      // The runs say the same of their own teachers.
+      let runs = try FileManager.default.contentsOfDirectory(atPath: "\(folder)/x/runs").sorted()
+      var own: [Double] = []
+      for run in runs {
+        let metrics = try #require(
+          try JSONSerialization.jsonObject(with: read("\(folder)/x/runs/\(run)/metrics.json")) as? [String: Any])
+        own.append(try #require((metrics["alone"] as? [String: Any])?["kl"] as? Double))
+      }
+      #expect(own.sorted() == first.values.compactMap(\.last).sorted())
+      // Runs that are done, in either order.
+      let paths = runs.map { "x/runs/\($0)" }
+      for metric in ["kl", "agreement"] {
+        let read = try compare(paths + ["-o", "z-\(metric)"], metric)
+        #expect(try compare(paths.reversed() + ["-o", "w-\(metric)"], metric) == read)
+        if metric == "kl" { #expect(Set(read.values) == Set(first.values)) }
+      }
+      // By the accuracy the student alone is one, whoever taught the others; its teacher is trained once and says so once.
+      let all = try Command.run(
+        ["compare", "recipe.yaml", "--vary", "teacher.model.hidden=[16],[8]", "-o", "y"], in: folder)
+      #expect(words(all.output).contains("hidden=[8] against hidden=[16]"), "\(all.everything)")
+      #expect(!all.errors.contains("Training the teacher"), "\(all.errors)")
+    }
+  }
+
+  @Test("What is the same training counts once")
+  func sameTraining() throws {
+    try withRecipe { folder in
+      try write(Self.recipe.replacing("name: warm", with: "name: like"), to: "\(folder)/other.yaml")
+      for (name, arguments) in [
+        ("vary", ["recipe.yaml", "--vary", "terms.0.soft_targets.temperature=2,2"]),
+        ("twice", ["recipe.yaml", "recipe.yaml"]), ("files", ["recipe.yaml", "other.yaml"]),
+      ] {
+        let outcome = try Command.run(["compare", "--json", "-o", name] + arguments, in: folder)
+        try #require(outcome.code == 0, "\(outcome.everything)")
+        let object = try outcome.object()
+        let found = try pairs(object)
+        #expect(found.count == 1, "\(found.map { $0["arm"] ?? "" })")
+        #expect(try #require(object["warnings"] as? [String]).contains { $0.contains("are the same training") })
+        #expect(found[0]["corrected_p"] as? Double == (try difference(found[0])["p"] as? Double))
+      }
+      let files = try Command.run(["compare", "recipe.yaml", "files/runs/like", "-o", "again"], in: folder)
+      #expect(files.code == 0 && words(files.output).contains("are the same training"), "\(files.everything)")
+    }
+  }
+
+  @Test("Many recipes are held against the student alone only, and that is said")
+  func manyRecipes() throws {
+    try withRecipe { folder in
+      let command = [
+        "compare", "recipe.yaml", "training.epochs=1", "--vary", "terms.0.soft_targets.temperature=1,2,4,8", "-o", "c",
+      ]
+      let outcome = try Command.run(command, in: folder)
+      let text = words(outcome.output)
+      #expect(outcome.code == 0 && text.contains("4 comparisons against alone"), "\(outcome.everything)")
+      #expect(text.contains("and not against each other") && text.contains("--baseline NAME"), "\(text)")
+    }
+  }
+
+  @Test("A baseline that there is none of is noticed before anything is trained; a recipe's file is one")
+  func baselines() throws {
+    try withRecipe { folder in
+      try write(
+        Self.recipe.replacing("name: warm", with: "name: hot").replacing("temperature: 2", with: "temperature: 6"),
+        to: "\(folder)/b.yaml")
+      for wrong in ["hott", "alon", "alone, hot"] {
+        let refused = try Command.run(
+          ["compare", "recipe.yaml", "b.yaml", "--baseline", wrong, "-o", "c"], in: folder)
+        #expect(refused.code == 2 && refused.errors.contains("there is no arm '\(wrong)'"), "\(refused.everything)")
+        #expect(!FileManager.default.fileExists(atPath: "\(folder)/c"))
+      }
+      let outcome = try Command.run(
+        ["compare", "recipe.yaml", "b.yaml", "seeds=[1]", "--baseline", "b.yaml", "-o", "c", "--json"], in: folder)
+      try #require(outcome.code == 0, "\(outcome.everything)")
+      let found = try pairs(outcome.object())
+      #expect(found.map { $0["baseline"] as? String } == ["hot", "hot"])
+      #expect(found.map { $0["arm"] as? String } == ["alone", "warm"])
+    }
+  }
+
+  @Test("What the help names as an example is done")
+  func helpExample() throws {
+    try withRecipe { folder in
+      let help = try Command.run(["compare", "--help"], in: folder).output
+      let example = try #require(try /key and its values, such as (\S+)\. More/.firstMatch(in: words(help))?.1)
+      let outcome = try Command.run(
+        ["compare", "recipe.yaml", "seeds=[1]", "training.epochs=1", "--vary", String(example), "-o", "c"], in: folder)
+      #expect(outcome.code == 0, "\(outcome.everything)")
+    }
+  }
+
+  @Test("Seeds that are none are refused as what was typed")
+  func seeds() throws {
+    try withRecipe { folder in
+      for (seeds, word) in [("-1", "--seeds: -1"), ("1,1", "--seeds: 1 is there twice"), ("x", "not 'x'")] {
+        let refused = try Command.run(["compare", "recipe.yaml", "--seeds", seeds], in: folder)
+        #expect(refused.code == 2 && refused.errors.contains(word), "\(refused.everything)")
+        #expect(!refused.errors.contains("argument"))
       }
     }
   }

@@ -51,7 +51,9 @@ struct HelpTests {
     arguments: [
       (["--nope"], "--nope"), (["frobnicate"], "frobnicate"), (["run", "--nope"], "--nope"),
       (["check", "--nope"], "--nope"), (["evaluate"], "model"), (["resume"], "folder"), (["compare"], "recipe"),
-      (["compare", "x", "--metric", "nope"], "nope"), (["tune", "x", "--sampler", "nope"], "nope"),
+      (["compare", "x", "--metric", "nope"], "one of the following: accuracy, top_k_accuracy, nll"),
+      (["tune", "x", "--space", "a=1,2", "--trials", "-3"], "-3"),
+      (["tune", "x", "--sampler", "nope"], "nope"),
       (["recipes", "nope"], "nope"),
       (["terms", "soft_target"], "soft_targets"),
       (["datasets", "fetch"], "name"), (["evaluate", "x", "--top", "many"], "many"),

@@ -136,11 +136,102 @@ struct ComparisonTests {
     #expect(sentence(differences).hasPrefix("warm is better"))
     #expect(
       sentence(differences, corrected: 3 * p, among: 3).contains("among 3 comparisons luck gives such a one too often"))
+    // A p is said in one way.
+    #expect(
+      sentence(differences, corrected: 0.000_2, among: 3).hasSuffix(", p below 0.001 corrected for 3 comparisons."))
     // Of a calibration error less is better.
     let calibration = pair([-0.010, -0.012, -0.011], metric: .ece)
     #expect(calibration.verdict == .better)
     #expect(
       ComparisonConclusion.sentence(calibration, .ece, among: 1).contains("warm is better than alone: −1.10 points"))
+  }
+
+  @Test("Seeds that all differ by the same show nothing by themselves")
+  func equalDifferences() throws {
+    // 60 of 360 examples, as rounding has it.
+    let differences = [60.0 / 360, 0.9 - (0.9 - 60.0 / 360)]
+    let alike = ComparisonData.Difference(differences)
+    #expect(alike.low == nil && alike.high == nil && alike.p == nil && alike.overSeeds == nil)
+    var pair = pair(differences)
+    pair.verdict = .notMeasured
+    let unknown = ComparisonConclusion.sentence(pair, .accuracy, among: 1)
+    #expect(
+      unknown
+        == "Whether warm and alone differ cannot be told: +16.67 points of accuracy with each of 2 seeds; all seeds differ by "
+        + "exactly the same, so that their spread tells nothing. Use more seeds.")
+    // With what the examples say.
+    let own = [Bool](repeating: true, count: 90) + [Bool](repeating: false, count: 10)
+    let other = [Bool](repeating: false, count: 15) + own.dropFirst(15)
+    let evidence = try #require(ExampleEvidence([own, own], [other, other]))
+    assertClose(evidence.p, 2 / 32_768.0, relative: 1e-9)
+    pair.evidence = evidence
+    pair.verdict = .better
+    let better = ComparisonConclusion.sentence(pair, .accuracy, among: 1)
+    #expect(
+      better.hasPrefix(
+        "warm is better than alone: +16.67 points of accuracy with each of 2 seeds; all seeds differ by exactly the same, so "
+          + "that their spread tells nothing; by the test examples p below 0.001 (McNemar), 95 % interval over seeds and "
+          + "examples +"), "\(better)")
+    _ = try Page(ComparisonReport.html(Self.sample(seeds: 2, arms: 3)))
+  }
+
+  @Test("A run, and a comparison of it, whose seeds all differ by the same")
+  func equalSeeds() throws {
+    try RunRecipe.withFolder { folder in
+      let text = RunRecipe.text().replacing("seeds: [1]", with: "seeds: [1, 2]")
+        .replacing("terms: [{soft_targets: {temperature: 2}}]", with: "terms: [{hard_labels: {}}]")
+      // On labels only, the distilled student is the one alone.
+      let data = try RunRecipe.run(try Configuration.parse(text: text), in: "\(folder)/run").data
+      let arm = try #require(data.settings[0].primary)
+      #expect(arm.gain == nil && arm.evidence?.p == 1 && arm.evidence?.low == 0)
+      #expect(data.settings[0].conclusion.hasPrefix("No clear difference: 0.00 points with each of 2 seeds; all seeds"))
+      var request = ComparisonRequest(["\(folder)/run"])
+      request.output = "\(folder)/comparison"
+      let pair = try #require(try Comparison(request).run().pairs.first)
+      let difference = try #require(pair.difference(.accuracy))
+      #expect(difference.p == nil && difference.low == nil && pair.evidence?.p == 1 && pair.correctedP == 1)
+      #expect(pair.sentence == "distilled and alone scored the same with each of 2 seeds.")
+      #expect(pair.smallestDifference == nil)
+    }
+  }
+
+  @Test("Arms are called by what tells them apart, and a baseline also by its file")
+  func armNames() throws {
+    func label(_ parts: [String], _ aliases: [String] = []) -> ArmLabel {
+      let source = ComparisonSource(
+        name: parts.joined(separator: ", "), kind: .run(RunFolder("x")), parts: parts, aliases: aliases)
+      return ArmLabel(source, setting: nil, isOnly: false)
+    }
+    let grid = [1, 4].flatMap { temperature in
+      ["1e-2", "1e-3"].map { label(["temperature=\(temperature)", "learning_rate=\($0)"]) }
+    }
+    let names = ArmNames(alone: [[grid[0], grid[2]], [grid[1], grid[3]]], distilled: grid)
+    #expect(names.alone == ["alone, learning_rate=1e-2", "alone, learning_rate=1e-3"])
+    #expect(names.distilled.last == "temperature=4, learning_rate=1e-3")
+    #expect(ArmNames(alone: [grid], distilled: grid).alone == ["alone"])
+    let (warm, hot) = (label(["warm"], ["a.yaml", "a"]), label(["hot"], ["b.yaml", "b"]))
+    #expect(ArmNames(alone: [[warm], [hot]], distilled: [warm, hot]).alone == ["alone, warm", "alone, hot"])
+    #expect(ArmNames(alone: [[warm]], distilled: [warm]).distilled == ["distilled"])
+    let all = ["alone", "warm", "hot"]
+    let aliases = [[], warm.aliases, hot.aliases]
+    #expect(try ArmNames.place(of: "hot", in: all, aliases: aliases) == 2)
+    #expect(try ArmNames.place(of: "b.yaml", in: all, aliases: aliases) == 2)
+    #expect(throws: RunError.self) { try ArmNames.place(of: "c", in: all, aliases: aliases) }
+    #expect(throws: RunError.self) {
+      try ArmNames.place(of: "a", in: all, aliases: [[], warm.aliases, warm.aliases])
+    }
+  }
+
+  @Test("McNemar's test stands beside the accuracy only")
+  func mcnemarColumns() throws {
+    var data = Self.sample(seeds: 3, arms: 2)
+    for index in data.pairs.indices { data.pairs[index].differences["ece"] = data.pairs[index].differences["accuracy"] }
+    #expect(ComparisonTableText.testColumns(data).contains("p, McNemar"))
+    #expect(ComparisonReport.html(data).contains(">p, McNemar<"))
+    data.metric = .ece
+    #expect(!ComparisonTableText.testColumns(data).contains("p, McNemar"))
+    #expect(ComparisonTableText.tests(data).allSatisfy { $0.count == ComparisonTableText.testColumns(data).count })
+    #expect(!ComparisonReport.html(data).contains(">p, McNemar<"))
   }
 
   @Test("What may not be concluded is said as well")

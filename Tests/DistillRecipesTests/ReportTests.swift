@@ -265,6 +265,26 @@ struct ReportTests {
     #expect(Verdict(setting).sentence == sentence)
   }
 
+  @Test("A gain that is the same with all seeds has no interval, and is told by the examples or not at all")
+  func equalGains() {
+    var setting = ReportSample.data.settings[0]
+    for index in setting.arms[1].seeds.indices {
+      setting.arms[1].seeds[index].scores.accuracy = setting.arms[0].seeds[index].scores.accuracy + 0.1
+    }
+    setting.arms[1].gain = nil
+    #expect(Verdict(setting).kind == .notMeasured)
+    #expect(
+      Verdict(setting).sentence.hasPrefix("No verdict: +10.00 points with each of 3 seeds; all seeds differ by exactly")
+    )
+    let right = [Bool](repeating: true, count: 20)
+    let wrong = [Bool](repeating: false, count: 20)
+    setting.arms[1].evidence = ExampleEvidence([right, right, right], [wrong, wrong, wrong])
+    #expect(Verdict(setting).kind == .helped)
+    #expect(Verdict(setting).sentence.contains("by the test examples p below 0.001 (McNemar)"))
+    setting.arms[1].evidence = ExampleEvidence([right], [right])
+    #expect(Verdict(setting).kind == .unclear)
+  }
+
   @Test("Without a student alone there is nothing to say of a gain")
   func nothingCompared() {
     var setting = ReportSample.data.settings[0]

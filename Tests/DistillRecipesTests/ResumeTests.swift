@@ -81,6 +81,34 @@ struct ResumeTests {
     }
   }
 
+  @Test("With another teacher the student alone is not trained again, and is scored beside the new one")
+  func otherTeacher() throws {
+    func besideTeacher(_ data: ReportData) throws -> [Double?] {
+      let scores = try #require(data.settings[0].arms.first { $0.kind == .alone }?.seeds.first?.scores)
+      return [scores.divergence, scores.agreement, scores.accuracy]
+    }
+    try RunRecipe.withRun { run in
+      let (same, other) = try (
+        RunRecipe.configuration(), RunRecipe.configuration(overrides: ["teacher.model.hidden=[16]"])
+      )
+      let before = try besideTeacher(RunRecipe.run(same, in: run).data)
+      let (data, notices) = try RunRecipe.run(other, in: run)
+      #expect(!notices.contains { $0.contains("alone, seed 1") && $0.contains("done anew") })
+      let changed = try besideTeacher(data)
+      #expect(changed[0] != before[0] && changed[2] == before[2])
+      #expect(try besideTeacher(RunRecipe.run(other, in: "\(run)-fresh").data) == changed)
+      #expect(try besideTeacher(RunRecipe.run(same, in: run).data) == before)
+      // What was written before scores were said to be beside a teacher is computed again.
+      let alone = try #require(RunRecipe.jobs(in: run, "alone").first)
+      let text = String(decoding: try RunRecipe.read("\(alone)/result.json"), as: UTF8.self)
+      let old = text.replacing(/"besideTeacher":"[0-9a-f]*",/, with: "")
+        .replacing(/"teacherDivergence":[-0-9.e]*/, with: "\"teacherDivergence\":9")
+      #expect(old != text)
+      try RunRecipe.write(old, to: "\(alone)/result.json")
+      #expect(try besideTeacher(RunRecipe.run(same, in: run).data) == before)
+    }
+  }
+
   @Test("Without a comparison the only student is the distilled one")
   func notCompared() throws {
     try RunRecipe.withFolder { folder in

@@ -101,6 +101,22 @@ struct TextRunTests {
     }
   }
 
+  @Test("With another teacher, what the student alone scores beside it is computed from the student")
+  func otherTeacher() throws {
+    try withText { folder in
+      let text = Self.text(compare: true)
+      let other = text.replacing("depth: 2, width: 16", with: "depth: 2, width: 24")
+      #expect(other != text)
+      func alone(_ data: ReportData) throws -> ReportData.Scores {
+        try #require(data.settings[0].baseline).seeds[0].scores
+      }
+      let before = try alone(run(text, in: folder))
+      let after = try alone(run(other, in: folder))
+      #expect(after.divergence != before.divergence && after.accuracy == before.accuracy)
+      #expect(try alone(run(other, in: folder, to: "fresh")) == after)
+    }
+  }
+
   @Test("The test split's bits are those of a plain sum over its tokens")
   func bits() throws {
     try withText { folder in

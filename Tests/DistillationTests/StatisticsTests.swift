@@ -169,8 +169,18 @@ import Torch
       #expect((p < 0.05) == (low > 0 || high < 0))
     }
     #expect(pairedTTest([0.2]) == nil)
-    #expect(pairedTTest([0.5, 0.5]) == 0)
-    #expect(pairedTTest([0, 0]) == 1)
+  }
+
+  @Test(
+    "Seeds that all differ by the same have no spread, so no interval and no p",
+    arguments: [[0.5, 0.5], [0, 0], [60.0 / 360, 0.9 - (0.9 - 60.0 / 360)], [-0.1, -0.1, -0.1]])
+  func equalDifferences(differences: [Double]) {
+    let interval = PairedDifference(differences)
+    #expect(interval.isWithoutSpread && interval.low == nil && interval.high == nil)
+    #expect(pairedTTest(differences) == nil)
+    #expect(Resolution(differences) == nil)
+    #expect(!PairedDifference([0.5]).isWithoutSpread)
+    #expect(!PairedDifference([0.5, 0.5 + 1e-6]).isWithoutSpread)
   }
 
   @Test func whatSeedsResolveIsSciPysAndFoundFourTimesInFive() throws {

@@ -15,6 +15,9 @@ struct ComparedArm {
     var predictions: TestPredictions?
     /// Validation accuracy over epochs, those of several stages counted on.
     var curve: [(epoch: Double, accuracy: Double)]
+
+    /// A hash of its weights.
+    var weights: String? { result.files["model/model.safetensors"] }
   }
 
   /// A setting of a run.
@@ -35,39 +38,80 @@ struct ComparedArm {
   /// Steps, and examples shown, of one student.
   let shown: (steps: Int, examples: Int)
 
-  /// Those of all runs: first students alone, each different one once, then the distilled ones.
+  /// The identities of the teachers that its settings have.
+  private(set) var teachers: Set<String?>
+  /// What else it may be called.
+  var aliases: [String]
+
+  /// Those of all runs: first students alone, each different one once, then the distilled ones, each different one once.
   ///
-  /// - Parameter seeds: those that count; nil: all
-  static func all(_ runs: [(name: String, run: FinishedRun)], seeds: [Int]?) throws -> [Self] {
-    var alone: [Self] = []
-    var distilled: [Self] = []
-    for (number, (name, run)) in runs.enumerated() {
+  /// - Parameters:
+  ///   - seeds: those that count; nil: all
+  ///   - metric: where it is that of a student and a teacher, a student alone is another arm beside another teacher
+  /// - Returns: the arms, and what was named more than once
+  static func all(
+    _ runs: [(source: ComparisonSource, run: FinishedRun)], seeds: [Int]?, metric: ComparisonMetric
+  ) throws -> (arms: [Self], repeated: [String]) {
+    var alone: [(arm: Self, labels: [ArmLabel])] = []
+    var distilled: [(arm: Self, label: ArmLabel)] = []
+    for (number, (source, run)) in runs.enumerated() {
       for (place, setting) in run.plan.settings.enumerated() {
-        let several = run.plan.settings.count > 1
-        let full = !several ? name : runs.count == 1 ? setting.name : "\(name): \(setting.name)"
+        let label = ArmLabel(
+          source, setting: run.plan.settings.count > 1 ? setting.name : nil, isOnly: runs.count == 1)
         let belonging = Belonging(run: number, setting: place)
         func arm(_ kind: TrainingJob.Arm) throws -> Self? {
-          try Self(kind, name: full, run, setting, belonging, seeds: seeds)
+          try Self(kind, name: label.full, run, setting, belonging, seeds: seeds)
         }
-        if let taught = try arm(.distilled) { distilled.append(taught) }
+        if var taught = try arm(.distilled) {
+          taught.aliases = label.aliases
+          distilled.append((taught, label))
+        }
         guard let own = try arm(.alone) else { continue }
-        if let known = alone.firstIndex(where: { $0.identities == own.identities }) {
-          alone[known].belongings.append(belonging)
+        let known = alone.firstIndex {
+          $0.arm.identities == own.identities && (!metric.isBesideTeacher || $0.arm.teachers == own.teachers)
+        }
+        if let known {
+          alone[known].arm.belongings.append(belonging)
+          alone[known].arm.teachers.formUnion(own.teachers)
+          alone[known].labels.append(label)
         } else {
-          alone.append(own)
+          alone.append((own, [label]))
         }
       }
     }
-    if alone.count == 1 {
-      alone[0].name = "alone"
-    } else {
-      for index in alone.indices { alone[index].name = "alone, \(alone[index].name)" }
+    let names = ArmNames(alone: alone.map { $0.labels }, distilled: distilled.map { $0.label })
+    for (index, name) in names.alone.enumerated() { alone[index].arm.name = name }
+    for (index, name) in names.distilled.enumerated() { distilled[index].arm.name = name }
+    let (different, repeated) = merged(distilled.map { $0.arm })
+    return (alone.map { $0.arm } + different, repeated)
+  }
+
+  /// Those whose students are the same, bit for bit, are one: counted twice, it would be held against itself.
+  private static func merged(_ arms: [Self]) -> (arms: [Self], repeated: [String]) {
+    var different: [Self] = []
+    var repeated: [String] = []
+    for arm in arms {
+      guard let same = different.firstIndex(where: { $0.isSameTraining(as: arm) }) else {
+        different.append(arm)
+        continue
+      }
+      let known = different[same]
+      var kept = known.students.count >= arm.students.count ? known : arm
+      kept.belongings = known.belongings + arm.belongings
+      kept.aliases = known.aliases + arm.aliases + [known.name, arm.name]
+      kept.teachers = known.teachers.union(arm.teachers)
+      different[same] = kept
+      repeated.append(
+        "'\(known.name)' and '\(arm.name)' are the same training: their students are the same, bit for bit. They count "
+          + "once, as '\(kept.name)'.")
     }
-    if distilled.count == 1, alone.count == 1 { distilled[0].name = "distilled" }
-    for index in distilled.indices where alone.contains(where: { $0.name == distilled[index].name }) {
-      distilled[index].name += ", distilled"
-    }
-    return alone + distilled
+    return (different, repeated)
+  }
+
+  /// Whether all students of common seeds are the same.
+  private func isSameTraining(as other: Self) -> Bool {
+    let twins = students.compactMap { own in other.student(own.seed).map { (own, $0) } }
+    return !twins.isEmpty && twins.allSatisfy { $0.weights == $1.weights }
   }
 
   private init?(
@@ -93,6 +137,8 @@ struct ComparedArm {
     self.students = students
     conditions = ComparedConditions(name, setting, run.materials)
     belongings = [belonging]
+    teachers = [run.scoring.identity]
+    aliases = []
     specification = try setting.configuration.studentSpecification(
       inputShape: run.materials.train.exampleShape, classCount: run.materials.train.classCount, isAlone: isAlone)
     shown = isAlone ? first.job.shown : setting.shown
@@ -110,6 +156,14 @@ struct ComparedArm {
   }
 
   private var identities: [String] { students.map(\.job.identity) }
+
+  /// What a student of this arm scored, where it is held against one of another arm: a student alone beside the teacher of
+  /// the other.
+  func metrics(_ student: Student, against other: Self) throws -> Metrics {
+    guard isAlone, !other.isAlone else { return student.metrics }
+    let place = run.folder.job(student.job.folderName)
+    return try other.run.scoring.scored(student.result, of: student.job, in: place)?.test ?? student.metrics
+  }
 
   func student(_ seed: Int) -> Student? { students.first { $0.seed == seed } }
 }

@@ -24,7 +24,8 @@ public struct ComparisonData: Codable, Sendable {
   /// Every model's score against what it costs, by cost: the figures with the frontier.
   public var costs: [String: [CostPoint]]
   public var pairs: [Pair]
-  /// The arm that the validation split would choose.
+  /// The arm that the validation split would choose: by the loss where the metric is the negative log-likelihood, otherwise
+  /// by the accuracy.
   public var chosen: Choice?
   public var testLooks: TestLooks
 
@@ -101,11 +102,13 @@ public struct ComparisonData: Codable, Sendable {
     public var differences: [String: Difference]
     /// The p of the paired t-test of the metric that was asked for, corrected for all pairs by Holm's method.
     public var correctedP: Double?
+    /// Where all seeds differ by exactly the same: what the test examples tell instead. Of the accuracy only.
+    public var evidence: ExampleEvidence?
     /// What the seeds resolve, of the metric that was asked for.
     public var smallestDifference: Double?
     /// How many seeds would resolve a difference of the size that was seen; nil: more than a thousand.
     public var seedsNeeded: Int?
-    /// For each seed, over the test examples.
+    /// For each seed, over the test examples; whatever the metric is, it is about being right.
     public var mcnemar: [SeedTest]
     /// Over the examples of all seeds together. The seeds share the examples, so it takes them for more than they are.
     public var pooledMcnemar: McNemarTest?
@@ -120,6 +123,8 @@ public struct ComparisonData: Codable, Sendable {
     case better, worse, unclear
     /// There is one seed.
     case tooFewSeeds = "too_few_seeds"
+    /// All seeds differ by exactly the same, and nothing else tells whether that is luck.
+    case notMeasured = "not_measured"
   }
 
   public struct Difference: Codable, Sendable {
@@ -141,11 +146,14 @@ public struct ComparisonData: Codable, Sendable {
       let interval = PairedDifference(differences)
       bySeed = differences
       (mean, low, high) = (interval.mean, interval.low, interval.high)
-      overSeeds = BootstrapInterval(differences)
+      overSeeds = interval.isWithoutSpread ? nil : BootstrapInterval(differences)
       overSeedsAndExamples = byExample.flatMap { BootstrapInterval(seedsAndExamples: $0) }
       p = pairedTTest(differences)
       permutation = differences.count < 2 ? nil : PermutationTest(differences)
     }
+
+    /// Whether there are several seeds, and all differ by exactly the same.
+    var isWithoutSpread: Bool { PairedDifference(bySeed).isWithoutSpread }
 
     var interval: ReportData.Interval { ReportData.Interval(mean: mean, low: low ?? .nan, high: high ?? .nan) }
   }
@@ -168,6 +176,16 @@ public struct ComparisonData: Codable, Sendable {
   public struct Choice: Codable, Sendable {
     public var arm: String
     public var validationAccuracy: Double
+    /// The mean negative log-likelihood there, where it is chosen by that.
+    public var validationLoss: Double?
+
+    /// What it was chosen by: `its accuracy on the validation split (93.52 %)`.
+    public var reason: String {
+      if let validationLoss {
+        return "its negative log-likelihood on the validation split (\(Quantity.number(validationLoss, decimals: 4)))"
+      }
+      return "its accuracy on the validation split (\(Quantity.percent(validationAccuracy)))"
+    }
   }
 
   /// How often the test split has been used in this comparison.

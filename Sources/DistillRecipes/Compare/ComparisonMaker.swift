@@ -11,6 +11,8 @@ struct ComparisonMaker {
   let pairs: [(arm: Int, baseline: Int)]
   let looks: ComparisonData.TestLooks
   let warnings: [String]
+  /// The arms that could be held against each other and are not.
+  let untested: [String]
 
   func make() throws -> ComparisonData {
     guard let first = arms.first else { throw RunError("none of the runs has a trained student") }
@@ -29,8 +31,8 @@ struct ComparisonMaker {
       (cost.rawValue, ComparisonData.costs(cost, arms: shown, teachers: teachers, metric: metric))
     }
     return ComparisonData(
-      title: title, date: Date(), metric: metric, conclusion: words.sentence, caveats: words.caveats,
-      warnings: warnings + incomplete(compared) + otherPrecisions(),
+      title: title, date: Date(), metric: metric, conclusion: words.sentence, caveats: notTested + words.caveats,
+      warnings: warnings + incomplete(compared) + otherPrecisions() + otherTeachers(),
       data: ComparisonData.DataFigures(
         name: materials.train.name, classNames: materials.test.predictsTokens ? [] : materials.train.classNames,
         trainingExamples: materials.split.train.count, validationExamples: materials.split.validation.count,
@@ -38,6 +40,25 @@ struct ComparisonMaker {
         testHash: try materials.test.contentHash),
       teachers: teachers, arms: shown, costs: Dictionary(uniqueKeysWithValues: costs), pairs: compared,
       chosen: choice(), testLooks: looks)
+  }
+
+  private var notTested: [String] {
+    guard !untested.isEmpty else { return [] }
+    return [
+      "These were held against their baselines, and not against each other: \(untested.joined(separator: ", ")). To hold "
+        + "all others against one of them: --baseline NAME."
+    ]
+  }
+
+  /// Where agreement or divergence is that of each with its own teacher.
+  private func otherTeachers() -> [String] {
+    guard metric.isBesideTeacher else { return [] }
+    return pairs.map { (arms[$0.arm], arms[$0.baseline]) }
+      .filter { !$0.isAlone && !$1.isAlone && $0.teachers.isDisjoint(with: $1.teachers) }
+      .map {
+        "'\($0.name)' and '\($1.name)' have different teachers: each is measured beside its own, so that the difference in "
+          + "\(metric.title) is that of the teachers too."
+      }
   }
 
   /// Seeds that only one of two arms has count for nothing.
@@ -85,7 +106,9 @@ struct ComparisonMaker {
 
   private func shown(_ arm: ComparedArm, _ figures: MetricsFile.Figures) -> ComparisonData.Arm {
     var scores: [String: ReportData.Spread] = [:]
-    for metric in ComparisonMetric.allCases {
+    // Beside several teachers it has several scores: they are in the pairs.
+    let metrics = ComparisonMetric.allCases.filter { !$0.isBesideTeacher || arm.teachers.count == 1 }
+    for metric in metrics {
       scores[metric.rawValue] = ReportData.Spread(arm.students.compactMap { metric.value($0.metrics) })
     }
     let all = arm.students.map(\.metrics)
@@ -95,7 +118,7 @@ struct ComparisonMaker {
       examplesShown: arm.shown.examples, figures: figures,
       seeds: arm.students.map { student in
         var own: [String: Double] = [:]
-        for metric in ComparisonMetric.allCases { own[metric.rawValue] = metric.value(student.metrics)?.ifFinite }
+        for metric in metrics { own[metric.rawValue] = metric.value(student.metrics)?.ifFinite }
         return ComparisonData.Seed(
           seed: student.seed, scores: own, validationAccuracy: student.result.outcome.validation?.accuracy,
           trainingAccuracy: student.result.trainingAccuracy, identity: student.job.identity)
@@ -139,13 +162,16 @@ struct ComparisonMaker {
 
   /// The arm whose students are best on the validation split; nil where nothing was held out.
   private func choice() -> ComparisonData.Choice? {
-    let scores = arms.compactMap { arm -> ComparisonData.Choice? in
-      ReportData.Spread(arm.students.compactMap { $0.result.outcome.validation?.accuracy }).map {
-        ComparisonData.Choice(arm: arm.name, validationAccuracy: $0.mean)
-      }
+    let choices = arms.compactMap { arm -> ComparisonData.Choice? in
+      let scores = arm.students.compactMap(\.result.outcome.validation)
+      guard let accuracy = ReportData.Spread(scores.map(\.accuracy)) else { return nil }
+      return ComparisonData.Choice(
+        arm: arm.name, validationAccuracy: accuracy.mean,
+        validationLoss: metric == .nll ? ReportData.Spread(scores.map(\.loss))?.mean : nil)
     }
-    guard scores.count == arms.count else { return nil }
-    return scores.max { $0.validationAccuracy < $1.validationAccuracy }
+    guard choices.count == arms.count else { return nil }
+    if metric == .nll { return choices.min { ($0.validationLoss ?? .infinity) < ($1.validationLoss ?? .infinity) } }
+    return choices.max { $0.validationAccuracy < $1.validationAccuracy }
   }
 
   // MARK: Pairs
@@ -157,8 +183,9 @@ struct ComparisonMaker {
     }
     var differences: [String: ComparisonData.Difference] = [:]
     for metric in ComparisonMetric.allCases {
-      let values = twins.compactMap { own, other in
-        metric.value(own.metrics).flatMap { first in metric.value(other.metrics).map { first - $0 } }
+      let values = try twins.compactMap { own, other in
+        let (first, second) = try (arm.metrics(own, against: baseline), baseline.metrics(other, against: arm))
+        return metric.value(first).flatMap { first in metric.value(second).map { first - $0 } }
       }
       guard values.count == twins.count, values.allSatisfy(\.isFinite) else { continue }
       let byExample = said.compactMap { _, first, second in
@@ -175,9 +202,13 @@ struct ComparisonMaker {
     let tests = said.map { seed, first, second in
       ComparisonData.SeedTest(seed: seed, test: McNemarTest(first.correct, second.correct))
     }
+    let isAlike = metric == .accuracy && differences[metric.rawValue]?.isWithoutSpread ?? false
     return ComparisonData.Pair(
       arm: arm.name, baseline: baseline.name, seeds: twins.map(\.0.seed), verdict: .unclear, sentence: "",
-      differences: differences, mcnemar: tests,
+      differences: differences,
+      evidence: isAlike && said.count == twins.count
+        ? ExampleEvidence(said.map { $0.1.correct }, said.map { $0.2.correct }) : nil,
+      mcnemar: tests,
       pooledMcnemar: tests.count < 2
         ? nil
         : McNemarTest(
@@ -205,8 +236,10 @@ struct ComparisonMaker {
 
   /// One of many comparisons is good by luck: each p is held against how many there are.
   private func correct(_ pairs: inout [ComparisonData.Pair]) {
-    let tested = pairs.indices.filter { pairs[$0].difference(metric)?.p != nil }
-    let corrected = holmCorrected(tested.compactMap { pairs[$0].difference(metric)?.p })
+    // Where all seeds differ by the same there is no p of seeds, and perhaps one of examples.
+    let all = pairs.map { $0.difference(metric)?.p ?? $0.evidence?.p }
+    let tested = pairs.indices.filter { all[$0] != nil }
+    let corrected = holmCorrected(tested.compactMap { all[$0] })
     for (index, p) in zip(tested, corrected) { pairs[index].correctedP = p }
   }
 
@@ -220,6 +253,8 @@ struct ComparisonMaker {
       if let p = pair.correctedP {
         p >= Resolution.level
           ? .unclear : (difference.mean > 0) == metric.isBetterHigh ? .better : .worse
+      } else if difference.isWithoutSpread {
+        difference.bySeed.allSatisfy { $0 == 0 } ? .unclear : .notMeasured
       } else {
         .tooFewSeeds
       }

@@ -24,6 +24,9 @@ public enum ComparisonMetric: String, Codable, Sendable, CaseIterable {
     }
   }
 
+  /// Whether it is that of a student and a teacher, and not of a student alone.
+  var isBesideTeacher: Bool { [.agreement, .kl].contains(self) }
+
   /// Whether more of it is better.
   public var isBetterHigh: Bool {
     switch self {
@@ -92,6 +95,12 @@ public enum ComparisonMetric: String, Codable, Sendable, CaseIterable {
 }
 
 extension Quantity {
+  /// The p of a test in a sentence: `p = 0.031`, or `p below 0.001`.
+  public static func p(_ p: Double?) -> String {
+    let text = probability(p)
+    return text.hasPrefix("below") ? "p \(text)" : "p = \(text)"
+  }
+
   /// The p of a test: `0.031`, or `below 0.001`.
   public static func probability(_ p: Double?) -> String {
     guard let p, p.isFinite else { return missing }

@@ -62,8 +62,7 @@ struct ComparisonVerdictSection {
           for caveat in data.caveats { element("li") { caveat } }
           if let chosen = data.chosen {
             element("li") {
-              "Chosen by the validation split: \(chosen.arm) (\(Quantity.percent(chosen.validationAccuracy)) there). "
-                + "Nothing here was chosen by the test split."
+              "Chosen by \(chosen.reason): \(chosen.arm). Nothing here was chosen by the test split."
             }
           }
           element("li") { data.testLooks.sentence }
@@ -83,7 +82,8 @@ struct DifferencesSection {
       guard let difference = pair.difference(metric) else { return nil }
       return IntervalPlot.Row(
         name: pair.arm, detail: "against \(pair.baseline), \(counted(pair.seeds.count, "seed"))",
-        tone: data.tone(pair.arm), interval: difference.interval)
+        tone: data.tone(pair.arm), interval: difference.interval,
+        seedCount: pair.seeds.count)
     }
     guard let plot = IntervalPlot(rows: rows).markup() else { return nil }
     return section(
@@ -213,7 +213,9 @@ struct PairsSection {
   private func seeds(_ pair: ComparisonData.Pair) -> Markup? {
     guard let difference = pair.difference(data.metric) else { return nil }
     return element("div") {
-      if let pooled = pair.pooledMcnemar {
+      // It is about being right, and says nothing of other metrics.
+      let isTested = data.metric == .accuracy
+      if isTested, let pooled = pair.pooledMcnemar {
         element("p", ["class": "hint"]) {
           "McNemar's test over the test examples of each seed; over all seeds together p is "
             + "\(Quantity.probability(pooled.p)), which is too small a number where seeds err on the same examples."
@@ -221,26 +223,35 @@ struct PairsSection {
       }
       scrolling("Seeds, \(pair.arm)") {
         element("table") {
-          head([
-            ("Seed", false), ("Difference, \(data.metric.unit)", true), ("Only \(pair.arm) right", true),
-            ("Only \(pair.baseline) right", true), ("p, McNemar", true), ("How", false),
-          ])
+          head(
+            [("Seed", false), ("Difference, \(data.metric.unit)", true)]
+              + (isTested
+                ? [
+                  ("Only \(pair.arm) right", true), ("Only \(pair.baseline) right", true), ("p, McNemar", true),
+                  ("How", false),
+                ] : []))
           element("tbody") {
             for (seed, value) in zip(pair.seeds, difference.bySeed) {
-              let test = pair.mcnemar.first { $0.seed == seed }?.test
               element("tr") {
                 element("th", ["scope": "row"]) { "\(seed)" }
                 element("td", ["class": "number"]) { data.metric.signed(value) }
-                element("td", ["class": "number"]) { test.map { Quantity.integer($0.onlyFirst) } ?? Quantity.missing }
-                element("td", ["class": "number"]) { test.map { Quantity.integer($0.onlySecond) } ?? Quantity.missing }
-                element("td", ["class": "number"]) { Quantity.probability(test?.p) }
-                element("td") { test?.method.words ?? "" }
+                if isTested { for cell in mcnemar(pair, seed) { cell } }
               }
             }
           }
         }
       }
     }
+  }
+
+  private func mcnemar(_ pair: ComparisonData.Pair, _ seed: Int) -> [Markup] {
+    let test = pair.mcnemar.first { $0.seed == seed }?.test
+    return [
+      element("td", ["class": "number"]) { test.map { Quantity.integer($0.onlyFirst) } ?? Quantity.missing },
+      element("td", ["class": "number"]) { test.map { Quantity.integer($0.onlySecond) } ?? Quantity.missing },
+      element("td", ["class": "number"]) { Quantity.probability(test?.p) },
+      element("td") { test?.method.words ?? "" },
+    ]
   }
 
   private func classes(_ pair: ComparisonData.Pair) -> Markup? {
@@ -454,18 +465,20 @@ public enum ComparisonTableText {
     ]
   }
 
-  /// The tests of each pair: titles, and a row for each.
-  public static let testColumns = [
-    "Pair", "Difference", "95 % by t", "95 % over seeds", "Seeds and examples", "p, t", "p, permutation", "p, McNemar",
-    "Corrected p",
-  ]
+  /// The tests of each pair: titles, and a row for each. McNemar's is about being right, and stands beside the accuracy
+  /// only.
+  public static func testColumns(_ data: ComparisonData) -> [String] {
+    ["Pair", "Difference", "95 % by t", "95 % over seeds", "Seeds and examples", "p, t", "p, permutation"]
+      + (data.metric == .accuracy ? ["p, McNemar"] : []) + ["Corrected p"]
+  }
 
   public static func tests(_ data: ComparisonData) -> [[String]] {
     data.pairs.compactMap { pair -> [String]? in
       guard let difference = pair.difference(data.metric) else { return nil }
       var row = ["\(pair.arm) against \(pair.baseline)"]
       row += difference.cells(data.metric)
-      row += [mcnemar(pair), Quantity.probability(pair.correctedP)]
+      if data.metric == .accuracy { row.append(mcnemar(pair)) }
+      row.append(Quantity.probability(pair.correctedP))
       return row
     }
   }

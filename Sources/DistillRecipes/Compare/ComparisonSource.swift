@@ -29,6 +29,10 @@ struct ComparisonSource {
 
   var name: String
   var kind: Kind
+  /// What the name is made of: the recipe's, and the value of each varied key.
+  var parts: [String]
+  /// What else it may be called: its file, its recipe.
+  var aliases: [String]
 
   /// Nil of a run that is done.
   var recipe: Configuration? {
@@ -40,6 +44,7 @@ struct ComparisonSource {
   static func all(_ request: ComparisonRequest) throws -> [Self] {
     var sources: [Self] = []
     let overrides = request.arguments.filter(isOverride)
+    try checkSeeds(request.seeds)
     let seeds = request.seeds.map { ["seeds=[\($0.map(String.init).joined(separator: ", "))]"] } ?? []
     let variations = try combinations(request.variations)
     let places = request.arguments.filter { !isOverride($0) }
@@ -54,14 +59,21 @@ struct ComparisonSource {
       if isFolder.boolValue {
         var folder = place
         while folder.count > 1, folder.hasSuffix("/") { folder.removeLast() }
-        sources.append(Self(name: FilePath.name(of: folder), kind: .run(RunFolder(folder))))
+        let name = FilePath.name(of: folder)
+        sources.append(Self(name: name, kind: .run(RunFolder(folder)), parts: [name], aliases: [place, folder]))
         continue
       }
       for variation in variations {
         let recipe = try Configuration.load(path: place, overrides: overrides + seeds + variation.map(\.override))
         let label = variation.map(\.label).joined(separator: ", ")
         let name = label.isEmpty ? recipe.name : places.count > 1 ? "\(recipe.name), \(label)" : label
-        sources.append(Self(name: name, kind: .recipe(recipe)))
+        let own = label.isEmpty || places.count > 1 ? [recipe.name] : []
+        let file = FilePath.name(of: place)
+        let stem = file.split(separator: ".").first.map(String.init) ?? file
+        sources.append(
+          Self(
+            name: name, kind: .recipe(recipe), parts: own + variation.map(\.label),
+            aliases: [place, file, stem, recipe.name]))
       }
     }
     if sources.allSatisfy({ $0.recipe == nil }), let change = overrides.first ?? request.variations.first {
@@ -70,6 +82,17 @@ struct ComparisonSource {
       )
     }
     return withDifferentNames(sources)
+  }
+
+  /// They become a change to all recipes, of which nobody who reads a message knows.
+  private static func checkSeeds(_ seeds: [Int]?) throws {
+    guard let seeds else { return }
+    for (index, seed) in seeds.enumerated() {
+      guard seed >= 0 else { throw RunError("--seeds: \(seed) is no seed: they are whole numbers from 0 on") }
+      guard !seeds[..<index].contains(seed) else {
+        throw RunError("--seeds: \(seed) is there twice: the same seed gives the same result")
+      }
+    }
   }
 
   private static func isOverride(_ argument: String) -> Bool {
@@ -84,6 +107,7 @@ struct ComparisonSource {
       var number = 2
       while !taken.insert(source.name).inserted {
         source.name = "\(name) (\(number))"
+        source.parts = [source.name]
         number += 1
       }
       return source

@@ -16,10 +16,17 @@ struct FinishedRun {
   /// By identity.
   let results: [String: TrainingResult]
   let metrics: MetricsFile
+  /// What students score beside its teacher.
+  let scoring: TeacherScoring
 
-  /// - Parameter known: the data of other runs, which need not be loaded again where they are the same
+  /// Data that is loaded, and of which recipe it is.
+  typealias KnownData = (recipe: Configuration, materials: Materials)
+
+  /// - Parameters:
+  ///   - own: its data, where it is loaded
+  ///   - known: the data of other runs, which need not be loaded again where they are the same
   /// - Throws: `RunError` when there is no run, when it is not done, or not what it was.
-  init(_ folder: RunFolder, known: [FinishedRun] = [], observer: RunObserver = { _ in }) throws {
+  init(_ folder: RunFolder, _ own: Materials? = nil, known: [KnownData] = [], observer: RunObserver = { _ in }) throws {
     guard folder.exists else {
       throw RunError("there is no run in \(folder.path): name a recipe, or the folder of a run")
     }
@@ -33,7 +40,7 @@ struct FinishedRun {
     let configuration = try recipe.applying(ChosenPrecisions.read(folder))
     let device = try configuration.availableDevice()
     let materials =
-      try known.first { $0.hasSameData(as: configuration) }?.materials
+      try own ?? known.first { $0.recipe.hasSameData(as: configuration) }?.materials
       ?? Materials(configuration, observer: observer)
     teacher = try configuration.teacher.flatMap { teacher in
       teacher.members.isEmpty
@@ -43,10 +50,13 @@ struct FinishedRun {
           channelsLast: configuration.training.channelsLast, requiresSpecialists: true)
     }
     plan = try RunPlan(configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [])
+    scoring = try TeacherScoring(
+      teacher, materials: materials, device: device, channelsLast: configuration.training.channelsLast)
     var results: [String: TrainingResult] = [:]
     for job in plan.jobs {
-      switch Remains(of: job, in: folder.job(job.folderName)) {
-      case .whole(let result): results[job.identity] = result
+      let place = folder.job(job.folderName)
+      switch Remains(of: job, in: place) {
+      case .whole(let result): results[job.identity] = try scoring.scored(result, of: job, in: place) ?? result
       case .damaged(let what):
         throw RunError("\(what). Do it again: distill resume \(folder.path)")
       case .unfinished:
@@ -59,16 +69,6 @@ struct FinishedRun {
     self.folder = folder
     self.configuration = configuration
     self.materials = materials
-  }
-
-  /// Whether all that is made of its data is what another recipe would make of it.
-  private func hasSameData(as other: Configuration) -> Bool {
-    // What settings and stages show besides is in the materials too.
-    guard configuration.settings.isEmpty, other.settings.isEmpty, configuration.stages.isEmpty, other.stages.isEmpty,
-      configuration.seeds == other.seeds, configuration.dataSeed == other.dataSeed,
-      let own = try? configuration.identity(of: [.data]), let others = try? other.identity(of: [.data])
-    else { return false }
-    return own == others
   }
 
   /// What a student said of each test example; nil of texts, of which nothing is kept.
@@ -84,5 +84,16 @@ struct FinishedRun {
   /// The models of the teacher.
   var teacherSpecifications: [ModelSpecification] {
     teacher.map { ($0.members + $0.specialistMembers).map(\.specification) } ?? []
+  }
+}
+
+extension Configuration {
+  /// Whether all that is made of its data is what another recipe would make of it.
+  func hasSameData(as other: Self) -> Bool {
+    // What settings and stages show besides is in the materials too.
+    guard settings.isEmpty, other.settings.isEmpty, stages.isEmpty, other.stages.isEmpty, seeds == other.seeds,
+      dataSeed == other.dataSeed, let own = try? identity(of: [.data]), let others = try? other.identity(of: [.data])
+    else { return false }
+    return own == others
   }
 }

@@ -213,6 +213,8 @@ extension ReportData {
     public var seeds: [SeedResult]
     /// The paired gain in accuracy over the student alone, with its 95 % interval; `nil` for the student alone.
     public var gain: Interval?
+    /// Where all seeds gain exactly the same, so that there is no interval: what the test examples tell.
+    public var evidence: ExampleEvidence?
     /// Scores of each class, averaged over the seeds.
     public var classScores: [Metrics.ClassScore]
     /// Counts summed over the seeds, `confusion[true class][predicted class]`; empty when not known.

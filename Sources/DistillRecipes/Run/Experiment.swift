@@ -86,13 +86,14 @@ public final class Experiment: Sendable {
   /// Begins the run, or goes on with it, beside other processes that do so too. Each training is done by one of them, and
   /// all return when the last one is.
   ///
+  /// - Parameter known: the data, where it is loaded
   /// - Throws: as `run`
-  func runShared() throws {
+  func runShared(_ known: Materials? = nil) throws {
     // One process makes the folder and the teacher.
     var turn = try sharing?.turn("prepare \(FilePath.name(of: folder.path))", observer)
     try folder.checkPlace()
     var lock = folder.exists ? try folder.lock(isShared: true) : nil
-    let (materials, device) = try loadAndCheck()
+    let (materials, device) = try loadAndCheck(known, checksCaches: true)
     if lock == nil { lock = try folder.lock(isShared: true) }
     defer { withExtendedLifetime(lock) {} }
     let configuration = try prepare(materials, device)
@@ -190,6 +191,9 @@ public final class Experiment: Sendable {
       materials: materials, teacherTestLogits: teacherTest, device: device, folder: folder,
       observer: observer, testTeacher: teacher, sharing: sharing)
     runner.caches = caches
+    runner.scoring = try TeacherScoring(
+      teacher, materials: materials, device: device, channelsLast: configuration.training.channelsLast,
+      logits: teacherTest)
     let plan = try RunPlan(configuration, materials: materials, teacherHashes: teacher?.hashes() ?? [])
     tellOutdated(plan)
     if let teacher, configuration.teacher?.isToBeTrained ?? false { try tellDifferences(teacher, materials, device) }
@@ -292,8 +296,12 @@ public final class Experiment: Sendable {
 
   /// Loads the data, and finds out whether the recipe can be done, before anything is written.
   ///
-  /// - Parameter known: the data, where it is loaded
-  private func loadAndCheck(_ known: Materials? = nil) throws -> (materials: Materials, device: Device) {
+  /// - Parameters:
+  ///   - known: the data, where it is loaded
+  ///   - checksCaches: whether caches of teachers are read as a whole; nil: where the data is not known
+  private func loadAndCheck(
+    _ known: Materials? = nil, checksCaches: Bool? = nil
+  ) throws -> (materials: Materials, device: Device) {
     try configuration.checkSettings()
     let device = try configuration.availableDevice()
     if let threads = configuration.threads { try TorchRuntime.setThreadCount(threads) }
@@ -324,7 +332,7 @@ public final class Experiment: Sendable {
           }
           if stage.configuration.teacher?.cache != nil, let own = learners.first {
             // Trials that follow have the data of the first one, whose cache was read as a whole.
-            try checkCache(of: stage.configuration, own, materials, device, asWhole: known == nil)
+            try checkCache(of: stage.configuration, own, materials, device, asWhole: checksCaches ?? (known == nil))
           }
         }
       }
@@ -440,10 +448,10 @@ public final class Experiment: Sendable {
   private func trainTeacher(
     _ configuration: Configuration, _ materials: Materials, _ device: Device, isForChoosing: Bool = false
   ) throws {
-    observer(.stage("Training the teacher"))
-    let runner = TrainingRunner(
+    var runner = TrainingRunner(
       materials: materials, teacherTestLogits: nil, device: device, folder: folder, observer: observer,
       sharing: sharing)
+    runner.stage = "Training the teacher"
     var job = try TrainingJob(teacherOf: configuration, materials: materials)
     job.isForChoosing = isForChoosing
     _ = try runner.run(job, label: RunEvent.TrainingLabel(name: "teacher", number: 1, count: 1))

@@ -83,6 +83,8 @@ struct ReportMaker {
       let gain = PairedDifference(zip(made[0].seeds, made[1].seeds).map { $1.scores.accuracy - $0.scores.accuracy })
       if let low = gain.low, let high = gain.high {
         made[1].gain = ReportData.Interval(mean: gain.mean, low: low, high: high)
+      } else if gain.isWithoutSpread {
+        made[1].evidence = try evidence(setting)
       }
     }
     var shown = ReportData.Setting(
@@ -90,6 +92,18 @@ struct ReportMaker {
       student: student, arms: made, stages: stages(setting))
     shown.conclusion = Verdict(shown).sentence
     return shown
+  }
+
+  /// Nil of texts, of which no outputs are kept.
+  private func evidence(_ setting: RunPlan.Setting) throws -> ExampleEvidence? {
+    guard !isText else { return nil }
+    let labels = labels
+    func correct(_ arm: TrainingJob.Arm) throws -> [[Bool]] {
+      try setting.configuration.seeds.compactMap { setting.job(arm, seed: $0) }.map {
+        try TestPredictions(logits: testLogits($0), labels: labels).correct
+      }
+    }
+    return try ExampleEvidence(correct(.distilled), correct(.alone))
   }
 
   private func describe(_ setting: RunPlan.Setting) throws -> String {

@@ -156,6 +156,8 @@ struct TrainingResult: Codable, Sendable {
   var test: Metrics?
   /// Of the examples whose labels it was shown; nil where it has no test score either, and of texts.
   var trainingAccuracy: Double?
+  /// The identity of the teacher whose agreement and divergence are in `test`; nil: there was none.
+  var besideTeacher: String?
   /// What was done to its biases; nil: nothing.
   var correctedBias: CorrectedBias?
   var seconds: Double

@@ -26,6 +26,10 @@ struct TrainingRunner {
   var teacherOutputs = TeacherOutputs()
   var caches = TeacherCaches()
   let teacherScores = TeacherScores()
+  /// What students score beside the run's teacher; nil where none is scored beside one.
+  var scoring: TeacherScoring?
+  /// What is said before a training, where it is not done yet.
+  var stage: String?
 
   /// As `run`; nil where another process is at the training.
   func runUnlessTaken(_ job: TrainingJob, label: RunEvent.TrainingLabel) throws -> TrainingResult? {
@@ -55,7 +59,8 @@ struct TrainingRunner {
     let place = folder.job(job.folderName)
     try sharing?.bring(job, to: place, notIn: folder)
     switch Remains(of: job, in: place) {
-    case .whole(let done):
+    case .whole(let found):
+      let done = try besideOwnTeacher(found, of: job, in: place)
       try restoreCard(of: job, done, in: place)
       observer(.trained(label, done.score, wasDoneBefore: true))
       return done
@@ -65,7 +70,18 @@ struct TrainingRunner {
     case .unfinished: break
     }
     try place.make()
+    if let stage { observer(.stage(stage)) }
     return try train(job, label: label, in: place)
+  }
+
+  /// A training that is done, which may have been scored beside another teacher.
+  private func besideOwnTeacher(
+    _ result: TrainingResult, of job: TrainingJob, in place: JobFolder
+  ) throws -> TrainingResult {
+    guard let scored = try scoring?.scored(result, of: job, in: place) else { return result }
+    try AtomicFile.write(try ResultJSON.line(scored), to: place.result)
+    try writeCard(of: job, scored, in: place)
+    return scored
   }
 
   /// Goes on from the checkpoint, where there is a good one, or begins.
@@ -131,7 +147,8 @@ struct TrainingRunner {
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     let result = TrainingResult(
       identity: job.identity, outcome: outcome, test: metrics, trainingAccuracy: trainingAccuracy,
-      correctedBias: correctedBias, seconds: seconds, secondsPerStep: perStep,
+      besideTeacher: metrics == nil ? nil : scoring?.identity, correctedBias: correctedBias, seconds: seconds,
+      secondsPerStep: perStep,
       files: try Remains.hashes(of: job, in: place))
     try AtomicFile.write(try ResultJSON.line(result), to: place.result)
     // What was needed to go on is no longer.
@@ -168,11 +185,15 @@ struct TrainingRunner {
     let card = ModelFolder(place.model).card
     guard !FileManager.default.fileExists(atPath: card) else { return }
     observer(.notice("\(card) was missing and is written again"))
+    try writeCard(of: job, result, in: place)
+  }
+
+  private func writeCard(of job: TrainingJob, _ result: TrainingResult, in place: JobFolder) throws {
     let text = ModelCard(
       job: job, outcome: result.outcome, metrics: result.test, correctedBias: result.correctedBias,
       dataset: materials.train.name
     ).text
-    try AtomicFile.write(Data(text.utf8), to: card)
+    try AtomicFile.write(Data(text.utf8), to: ModelFolder(place.model).card)
   }
 
   /// Lets the teacher label whatever the trainings that are left will look up. Done before they begin, it has their

@@ -4,16 +4,20 @@ import Foundation
 /// mean ± t(0.975, n − 1) · s / √n, by Student's t distribution.
 public struct PairedDifference: Codable, Sendable, Equatable {
   public var mean: Double
-  /// The ends of the interval; nil with fewer than two pairs, when nothing can be said of it.
+  /// The ends of the interval; nil with fewer than two pairs, and where all differ by exactly the same, when nothing can be
+  /// said of it.
   public var low: Double?
   public var high: Double?
   public var count: Int
+
+  /// Whether there are several differences, all of them the same: their spread, and so the interval, was not measured.
+  public var isWithoutSpread: Bool { count >= 2 && low == nil && mean.isFinite }
 
   /// - Parameter differences: one for each pair, such as the seeds of a comparison
   public init(_ differences: [Double]) {
     count = differences.count
     mean = differences.isEmpty ? .nan : differences.reduce(0, +) / Double(count)
-    guard let spread = standardDeviation(differences) else { return }
+    guard let spread = measuredSpread(differences) else { return }
     let half = studentQuantile(0.975, degreesOfFreedom: count - 1) * spread / Double(count).squareRoot()
     low = mean - half
     high = mean + half
@@ -26,6 +30,16 @@ public func standardDeviation(_ values: [Double]) -> Double? {
   let mean = values.reduce(0, +) / Double(values.count)
   let squares = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
   return (squares / Double(values.count - 1)).squareRoot()
+}
+
+/// The sample standard deviation of differences; nil for fewer than two, and where all are the same but for rounding. Two
+/// seeds that happen to differ by as many of 360 examples do not show that all seeds would: such a spread was not measured.
+public func measuredSpread(_ differences: [Double]) -> Double? {
+  guard let spread = standardDeviation(differences),
+    // Scores are rounded by about 1e-16 of their size.
+    spread > 1e-12 * max(1, differences.map(abs).max() ?? 0)
+  else { return nil }
+  return spread
 }
 
 /// The number below which Student's t lies with the given probability, found by bisection.

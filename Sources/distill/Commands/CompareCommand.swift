@@ -26,18 +26,22 @@ struct CompareCommand: ParsableCommand {
     help: ArgumentHelp("Recipes, folders of runs, and changes key=value to all recipes.", valueName: "recipe or run"))
   var arguments: [String]
 
+  // Unconditional, so that numbers below 0 are read, and refused with what is wrong.
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp("The seeds, with commas between them; without it those of the recipes.", valueName: "numbers"))
   var seeds: String?
 
   @Option(
     help: ArgumentHelp(
-      "Make several recipes of each: a key and its values, such as training.epochs=10,20. More than once: all combinations.",
+      "Make several recipes of each: a key and its values, such as training.optimizer.learning_rate=1e-2,3e-3. More than once: all combinations.",
       valueName: "key=values"))
   var vary: [String] = []
 
   @Option(
-    help: ArgumentHelp("What all others are held against; without it the student alone of each run.", valueName: "name")
+    help: ArgumentHelp(
+      "What all others are held against: a recipe, a run or an arm. Without it each against the student alone of its run, "
+        + "and up to three against each other.", valueName: "name")
   )
   var baseline: String?
 
@@ -101,7 +105,8 @@ struct CompareCommand: ParsableCommand {
     terminal.write(models.text(for: terminal))
     terminal.line()
     say("Differences in \(data.metric.title), paired by seed:")
-    var tests = TextTable(ComparisonTableText.testColumns.enumerated().map { .init($1, $0 == 0 ? .left : .right) })
+    var tests = TextTable(
+      ComparisonTableText.testColumns(data).enumerated().map { .init($1, $0 == 0 ? .left : .right) })
     for row in ComparisonTableText.tests(data) { tests.add(row) }
     terminal.write(tests.text(for: terminal))
     terminal.line()
@@ -112,9 +117,7 @@ struct CompareCommand: ParsableCommand {
     terminal.line()
     for caveat in data.caveats { say(caveat) }
     if let chosen = data.chosen {
-      say(
-        "By the validation split one would choose \(chosen.arm) (\(Quantity.percent(chosen.validationAccuracy)) there)."
-      )
+      say("By \(chosen.reason) one would choose \(chosen.arm).")
     }
     say(data.testLooks.sentence)
     terminal.line()

@@ -40,7 +40,9 @@ struct TuneCommand: ParsableCommand {
   @Option(help: "How values are chosen: bayesian, random or grid.")
   var sampler = TuneRequest.SamplerName.bayesian
 
-  @Option(help: ArgumentHelp("Trials to begin in all (30; a whole grid).", valueName: "number"))
+  // Unconditional, as all numbers here: so that numbers below 0 are read, and refused with what is wrong.
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Trials to begin in all (30; a whole grid).", valueName: "number"))
   var trials: Int?
 
   @Option(
@@ -51,27 +53,34 @@ struct TuneCommand: ParsableCommand {
   @Flag(help: "Stop poor trials early, by successive halving.")
   var halving = false
 
-  @Option(help: ArgumentHelp("With --halving: one trial in so many goes on.", valueName: "number"))
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("With --halving: one trial in so many goes on.", valueName: "number"))
   var factor = 3
 
-  @Option(help: ArgumentHelp("With --halving: the epochs after which it is first decided.", valueName: "epochs"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("With --halving: the epochs after which it is first decided.", valueName: "epochs"))
   var firstRung = 1
 
-  @Option(help: ArgumentHelp("With a grid: so many values of each range.", valueName: "number"))
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("With a grid: so many values of each range.", valueName: "number"))
   var points = 5
 
-  @Option(help: ArgumentHelp("With a Bayesian search: so many trials at random first.", valueName: "number"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("With a Bayesian search: so many trials at random first.", valueName: "number"))
   var startup = 10
 
   @Option(help: "What is looked for, on the validation split: accuracy or loss.")
   var goal = SearchGoal.accuracy
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Train each trial once with each of these seeds; without it the recipe's first.", valueName: "numbers"))
   var seeds: String?
 
-  @Option(help: ArgumentHelp("The seed of the choice of values.", valueName: "number"))
+  @Option(parsing: .unconditional, help: ArgumentHelp("The seed of the choice of values.", valueName: "number"))
   var seed = 0
 
   @Option(

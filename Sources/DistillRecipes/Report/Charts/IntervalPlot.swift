@@ -5,6 +5,7 @@ struct IntervalPlot {
     var detail: String
     var tone: Tone
     var interval: ReportData.Interval
+    var seedCount = 1
   }
 
   var rows: [Row]
@@ -26,7 +27,10 @@ struct IntervalPlot {
           element("div", ["class": "value"]) {
             let decimals = Quantity.gainDecimals(row.interval)
             element("b") { Quantity.points(row.interval.mean, decimals: decimals) }
-            element("span") { Quantity.bounds(row.interval) ?? "one seed: no interval" }
+            element("span") {
+              Quantity.bounds(row.interval)
+                ?? (row.seedCount > 1 ? "seeds alike: no interval" : "one seed: no interval")
+            }
           }
         }
       }

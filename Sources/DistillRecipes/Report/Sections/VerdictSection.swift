@@ -102,7 +102,9 @@ struct GainsSection {
       setting.arms.enumerated().compactMap { index, arm -> IntervalPlot.Row? in
         guard let interval = setting.gain(of: arm) else { return nil }
         let against = setting.baseline.map { "\(arm.name) against \($0.name)" } ?? arm.name
-        return IntervalPlot.Row(name: setting.name, detail: against, tone: setting.tone(index), interval: interval)
+        return IntervalPlot.Row(
+          name: setting.name, detail: against, tone: setting.tone(index), interval: interval, seedCount: arm.seeds.count
+        )
       }
     }
     guard let plot = IntervalPlot(rows: rows).markup() else { return nil }

@@ -22,9 +22,9 @@ public struct Resolution: Codable, Sendable, Equatable {
   /// More pairs than this are not thought of.
   public static let mostPairs = 1_000
 
-  /// Nil for fewer than two differences.
+  /// Nil for fewer than two differences, and where all are the same.
   public init?(_ differences: [Double]) {
-    guard let deviation = standardDeviation(differences), deviation.isFinite else { return nil }
+    guard let deviation = measuredSpread(differences), deviation.isFinite else { return nil }
     self.deviation = deviation
     pairs = differences.count
   }
@@ -64,13 +64,13 @@ public struct Resolution: Codable, Sendable, Equatable {
 }
 
 /// The two-sided p of the paired t-test: how often the mean of as many differences, drawn from a normal distribution
-/// around zero, is as far from it. Nil for fewer than two differences.
+/// around zero, is as far from it. Nil for fewer than two differences, and where all are the same: a spread that was not
+/// measured tells nothing of how likely a difference is.
 ///
 /// It is below 0.05 exactly where the interval of `PairedDifference` does not hold zero.
 public func pairedTTest(_ differences: [Double]) -> Double? {
-  guard let spread = standardDeviation(differences), spread.isFinite else { return nil }
+  guard let spread = measuredSpread(differences), spread.isFinite else { return nil }
   let mean = differences.reduce(0, +) / Double(differences.count)
-  guard spread > 0 else { return mean == 0 ? 1 : 0 }
   let value = mean / (spread / Double(differences.count).squareRoot())
   return min(1, 2 * studentDistribution(-abs(value), degreesOfFreedom: differences.count - 1))
 }
