@@ -16,40 +16,35 @@ final class MakingTrial: Sendable {
   private static let worthwhile = 1.05
   /// Blocks of each way. The faster of them counts, for the other one may have been disturbed.
   private static let blocks = 2
+  /// By how much one way has to be faster for a single block of each to tell: what is that slow is not tried again.
+  private static let evident = 1.25
 
-  private struct Times {
-    var whenWanted: [Duration] = []
-    var ahead: [Duration] = []
-  }
-
-  private let times = Mutex(Times())
+  /// Of each block that came to its end, how long a batch took.
+  private let times = Mutex<[Way: [Duration]]>([:])
 
   /// What was found; nil as long as it is not known.
   var result: Way? {
     times.withLock { times in
-      guard min(times.whenWanted.count, times.ahead.count) >= Self.blocks, let alone = times.whenWanted.min(),
-        let ahead = times.ahead.min()
-      else { return nil }
-      return alone > ahead * Self.worthwhile ? .ahead : .whenWanted
+      guard let whenWanted = times[.whenWanted]?.min(), let ahead = times[.ahead]?.min() else { return nil }
+      let isEvident = max(whenWanted, ahead) > min(whenWanted, ahead) * Self.evident
+      guard isEvident || times.values.allSatisfy({ $0.count >= Self.blocks }) else { return nil }
+      return whenWanted > ahead * Self.worthwhile ? .ahead : .whenWanted
     }
   }
 
   /// The next block of an epoch with so many batches.
   func nextBlock(ofEpochWith batches: Int) -> Block {
     if let result { return Block(way: result) }
-    let (skipped, timed) = (min(8, batches / 4), min(24, batches / 2))
+    let (skipped, timed) = (min(4, batches / 4), min(12, batches / 2))
     guard skipped > 0 else { return Block(way: .ahead) }
-    let way = times.withLock { $0.whenWanted.count <= $0.ahead.count ? Way.whenWanted : .ahead }
+    let way = times.withLock {
+      $0[.whenWanted, default: []].count <= $0[.ahead, default: []].count ? Way.whenWanted : .ahead
+    }
     return Block(way: way, trial: self, skipped: skipped, timed: timed)
   }
 
   func note(_ way: Way, _ time: Duration) {
-    times.withLock { times in
-      switch way {
-      case .whenWanted: times.whenWanted.append(time)
-      case .ahead: times.ahead.append(time)
-      }
-    }
+    times.withLock { $0[way, default: []].append(time) }
   }
 
   /// Batches that are made in one way.

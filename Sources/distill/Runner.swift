@@ -54,6 +54,24 @@ enum Runner {
     }
   }
 
+  /// Does work that the same command goes on with after an interruption, such as a comparison or a search.
+  ///
+  /// - Parameter hint: how else to go on, after "goes on with it"
+  static func work<Result>(
+    _ printer: RunPrinter, warnings: [RecipeError.Problem], hint: String = "", _ body: () throws -> Result
+  ) throws -> Result {
+    Interruption.listen()
+    TorchRuntime.keepFreedMemory()
+    for warning in Set(warnings.map { "\($0)" }).sorted() { printer.note(.notice(warning)) }
+    defer { printer.end() }
+    do {
+      return try body()
+    } catch let error as RunError where error.kind == .interrupted {
+      throw RunError(
+        "interrupted; everything so far is saved. The same command goes on with it\(hint)", kind: .interrupted)
+    }
+  }
+
   private static func start(_ configuration: Configuration, _ printer: RunPrinter) {
     Interruption.listen()
     TorchRuntime.keepFreedMemory()

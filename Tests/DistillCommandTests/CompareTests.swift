@@ -4,25 +4,11 @@ import Testing
 /// `distill compare` with the real binary, on the digits.
 @Suite("compare")
 struct CompareTests {
-  private static let recipe = """
-    name: warm
-    seeds: [1, 2]
-    threads: 1
-    data: {dataset: digits}
-    teacher: {weights: teacher}
-    student: {model: {architecture: mlp, hidden: [8]}}
-    terms:
-      - soft_targets: {temperature: 2, weight: 0.9}
-      - hard_labels: {weight: 0.1}
-    training: {epochs: 2, batch_size: 64, optimizer: {kind: adamw, learning_rate: 1e-2}}
-    """
+  private static let recipe = Sample.warmRecipe
 
   /// A folder with a teacher and `recipe.yaml`.
   private func withRecipe(_ text: String = recipe, _ body: (String) throws -> Void) throws {
-    try Sample.withTeacher { folder in
-      try write(text, to: "\(folder)/recipe.yaml")
-      try body(folder)
-    }
+    try Sample.withTeacher(text, body)
   }
 
   private func pairs(_ object: [String: Any]) throws -> [[String: Any]] {

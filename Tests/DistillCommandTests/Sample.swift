@@ -44,11 +44,12 @@ enum Sample {
   }
 
   /// A folder with a recipe that uses a copy of the sample's teacher, in `teacher`.
-  static func withTeacher<Value>(_ body: (String) throws -> Value) throws -> Value {
+  static func withTeacher<Value>(_ recipe: String = recipeWithTeacher, _ body: (String) throws -> Value) throws -> Value
+  {
     let source = try folder()
     return try withFolder { folder in
       try FileManager.default.copyItem(atPath: "\(source)/runs/sample/teacher", toPath: "\(folder)/teacher")
-      try write(recipeWithTeacher, to: "\(folder)/recipe.yaml")
+      try write(recipe, to: "\(folder)/recipe.yaml")
       return try body(folder)
     }
   }
@@ -64,5 +65,19 @@ enum Sample {
       - soft_targets: {temperature: 4, weight: 0.9}
       - hard_labels: {weight: 0.1}
     training: {epochs: 1, batch_size: 64}
+    """
+
+  /// Another one, named and trained a little longer, for what holds trainings against each other.
+  static let warmRecipe = """
+    name: warm
+    seeds: [1, 2]
+    threads: 1
+    data: {dataset: digits}
+    teacher: {weights: teacher}
+    student: {model: {architecture: mlp, hidden: [8]}}
+    terms:
+      - soft_targets: {temperature: 2, weight: 0.9}
+      - hard_labels: {weight: 0.1}
+    training: {epochs: 2, batch_size: 64, optimizer: {kind: adamw, learning_rate: 1e-2}}
     """
 }

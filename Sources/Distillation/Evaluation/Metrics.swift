@@ -63,6 +63,21 @@ public struct Metrics: Codable, Sendable, Equatable {
 
   public static let binCount = 15
 
+  /// The classes C of logits `[N, C]` that belong to N labels, of which −1 is none.
+  ///
+  /// - Throws: `DistillationError` when they do not.
+  static func classCount(_ logits: Tensor, _ labels: [Int]) throws -> Int {
+    let shape = logits.shape
+    guard shape.count == 2, shape[0] == labels.count, shape[1] > 0 else {
+      throw DistillationError("logits of shape \(shape) do not fit \(labels.count) labels")
+    }
+    let classCount = shape[1]
+    if let label = labels.first(where: { $0 >= classCount || $0 < -1 }) {
+      throw DistillationError("label \(label) is not one of the \(classCount) classes that the model knows")
+    }
+    return classCount
+  }
+
   /// The bin of a confidence: (0, 1/15] is the first.
   static func bin(of confidence: Double) -> Int {
     min(binCount - 1, max(0, Int((confidence * Double(binCount)).rounded(.up)) - 1))
@@ -74,14 +89,7 @@ public struct Metrics: Codable, Sendable, Equatable {
   ///   - teacherLogits: `[N, C]`
   /// - Throws: `DistillationError` when the shapes do not fit, a label is not a class, or logits are not numbers.
   public init(logits: Tensor, labels: [Int], teacherLogits: Tensor? = nil, topK: Int = 5) throws {
-    let shape = logits.shape
-    guard shape.count == 2, shape[0] == labels.count, shape[1] > 0 else {
-      throw DistillationError("logits of shape \(shape) do not fit \(labels.count) labels")
-    }
-    let classCount = shape[1]
-    if let label = labels.first(where: { $0 >= classCount || $0 < -1 }) {
-      throw DistillationError("label \(label) is not one of the \(classCount) classes that the model knows")
-    }
+    let classCount = try Self.classCount(logits, labels)
     let topK = min(topK, classCount)
     let logProbabilities = try withoutGradient { try logits.to(.float64).logSoftmax() }
     let rows: [Double] = try logProbabilities.array()

@@ -1,7 +1,6 @@
 import ArgumentParser
 import DistillRecipes
 import Foundation
-import Torch
 
 struct CompareCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -73,18 +72,7 @@ struct CompareCommand: ParsableCommand {
     request.allowsDifferentBudgets = allowDifferentBudgets
     let printer = RunPrinter(isQuiet: output.quiet || output.json)
     let comparison = try Comparison(request) { printer.note($0) }
-    Interruption.listen()
-    TorchRuntime.keepFreedMemory()
-    for warning in Set(comparison.warnings.map { "\($0)" }).sorted() { printer.note(.notice(warning)) }
-    let data: ComparisonData
-    do {
-      data = try comparison.run()
-      printer.end()
-    } catch {
-      printer.end()
-      guard let error = error as? RunError, error.kind == .interrupted else { throw error }
-      throw RunError("interrupted; everything so far is saved. The same command goes on with it", kind: .interrupted)
-    }
+    let data = try Runner.work(printer, warnings: comparison.warnings) { try comparison.run() }
     if let html { try NewFile.write(ComparisonReport.html(data), to: html, force: true) }
     if output.json {
       StandardOutput.write(try data.encoded())

@@ -2,7 +2,6 @@ import ArgumentParser
 import DistillRecipes
 import DistillSearch
 import Foundation
-import Torch
 
 struct TuneCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -98,20 +97,8 @@ struct TuneCommand: ParsableCommand {
     let request = try makeRequest()
     let printer = RunPrinter(isQuiet: output.quiet || output.json)
     let tuning = try Tuning(request) { printer.note($0) }
-    Interruption.listen()
-    TorchRuntime.keepFreedMemory()
-    for warning in Set(tuning.warnings.map { "\($0)" }).sorted() { printer.note(.notice(warning)) }
-    let data: TuneData
-    do {
-      data = try tuning.run()
-      printer.end()
-    } catch {
-      printer.end()
-      guard let error = error as? RunError, error.kind == .interrupted else { throw error }
-      throw RunError(
-        "interrupted; everything so far is saved. The same command goes on with it, or: distill tune --resume --study "
-          + tuning.folder, kind: .interrupted)
-    }
+    let hint = ", or: distill tune --resume --study \(tuning.folder)"
+    let data = try Runner.work(printer, warnings: tuning.warnings, hint: hint) { try tuning.run() }
     if output.json {
       StandardOutput.write(try data.encoded())
     } else {

@@ -15,14 +15,7 @@ public struct TestPredictions: Codable, Sendable, Equatable {
   /// - Parameter logits: `[N, C]`
   /// - Throws: `DistillationError` when the labels do not fit.
   public init(logits: Tensor, labels: [Int]) throws {
-    let shape = logits.shape
-    guard shape.count == 2, shape[0] == labels.count, shape[1] > 0 else {
-      throw DistillationError("logits of shape \(shape) do not fit \(labels.count) labels")
-    }
-    let classCount = shape[1]
-    if let label = labels.first(where: { $0 >= classCount || $0 < -1 }) {
-      throw DistillationError("label \(label) is not one of the \(classCount) classes that the model knows")
-    }
+    let classCount = try Metrics.classCount(logits, labels)
     let logProbabilities = try withoutGradient { try logits.to(.float64).logSoftmax() }
     let rows: [Double] = try logProbabilities.array()
     classes = try logProbabilities.argumentOfMaximum(along: 1).array()
