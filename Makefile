@@ -21,9 +21,7 @@ demo:
 	@scripts/demo $(DATA)
 
 test:
-	@scripts/bootstrap
-	@echo "==> Building and running all tests"
-	@swift test
+	@scripts/test
 
 build:
 	@scripts/bootstrap

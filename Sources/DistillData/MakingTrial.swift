@@ -22,6 +22,11 @@ final class MakingTrial: Sendable {
   /// Of each block that came to its end, how long a batch took.
   private let times = Mutex<[Way: [Duration]]>([:])
 
+  /// The clock by which blocks are timed.
+  private let now: @Sendable () -> ContinuousClock.Instant
+
+  init(now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }) { self.now = now }
+
   /// What was found; nil as long as it is not known.
   var result: Way? {
     times.withLock { times in
@@ -69,9 +74,9 @@ final class MakingTrial: Sendable {
     mutating func noteHandedOut() -> Bool {
       guard let trial else { return false }
       handedOut += 1
-      if handedOut == skipped { start = .now }
+      if handedOut == skipped { start = trial.now() }
       guard handedOut == skipped + timed, let start else { return false }
-      trial.note(way, (ContinuousClock.now - start) / timed)
+      trial.note(way, (trial.now() - start) / timed)
       return true
     }
   }

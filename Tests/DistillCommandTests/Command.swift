@@ -92,6 +92,15 @@ enum Command {
 
     func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 
+    /// Waits until it has said something on stderr, or has ended.
+    func waitUntilItSays(_ text: String, limit seconds: Double = 60) {
+      let deadline = Date().addingTimeInterval(seconds)
+      while isRunning, Date() < deadline {
+        if (try? String(contentsOf: outputs.err, encoding: .utf8))?.contains(text) ?? false { return }
+        usleep(1_000)
+      }
+    }
+
     /// Waits for its end; ends it when it takes too long, which fails the test.
     func wait(limit seconds: Double = 120) throws -> Outcome {
       if ended.wait(timeout: .now() + seconds) == .timedOut {

@@ -192,7 +192,7 @@ struct TuneCommandTests {
       try #require(whole.code == 0, "\(whole.everything)")
       var running = try Command.start(command + ["--study", "broken"], in: folder)
       var kills = 0
-      for signal in [SIGKILL, SIGINT, SIGKILL] {
+      for signal in [SIGINT, SIGKILL, SIGKILL] {
         let deadline = Date().addingTimeInterval(60)
         while running.isRunning, !hasCheckpoint("\(folder)/broken"), Date() < deadline { usleep(5_000) }
         usleep(300_000)

@@ -6,7 +6,7 @@ import Torch
 @testable import DistillData
 
 /// Images of 1×2×3 pixels; the first pixel of each is its number.
-private func tinyImages(_ count: Int) throws -> ArrayDataset {
+func tinyImages(_ count: Int) throws -> ArrayDataset {
   let pixels = (0..<count).flatMap { id in [id, 10, 20, 30, 40, 50].map { UInt8($0) } }
   return try ArrayDataset(name: "tiny", pixels: pixels, exampleShape: [1, 2, 3], labels: (0..<count).map { $0 % 3 })
 }

@@ -5,48 +5,24 @@ import Torch
 
 @testable import DistillData
 
-/// Examples that take some time to read.
-private final class SlowDataset: Dataset {
-  let name = "slow"
-  let count: Int
-  let exampleShape = [2]
-  let classNames = ["only"]
-  let contentHash = ""
-  private let seconds: Double
-  private let readers = Mutex<Set<ObjectIdentifier>>([])
-
-  init(count: Int, seconds: Double) {
-    self.count = count
-    self.seconds = seconds
-  }
-
-  /// How many threads have read.
-  var readerCount: Int { readers.withLock { $0.count } }
-
-  func label(at index: Int) -> Int { 0 }
-
-  func read(_ index: Int, into destination: UnsafeMutableBufferPointer<Float>) throws {
-    _ = readers.withLock { $0.insert(ObjectIdentifier(Thread.current)) }
-    Thread.sleep(forTimeInterval: seconds)
-    destination.update(repeating: Float(index))
-  }
+/// A clock that goes on when it is told to.
+private final class HandClock: Sendable {
+  private let instant = Mutex(ContinuousClock.now)
+  var now: ContinuousClock.Instant { instant.withLock { $0 } }
+  func goOn(_ duration: Duration) { instant.withLock { $0 += duration } }
 }
 
 @Suite struct MakingTrialTests {
-  /// Plays a block of a trial, each of whose batches takes so long.
-  private func play(_ trial: MakingTrial, batches: Int = 64, milliseconds: (MakingTrial.Way) -> Int) {
-    var block = trial.nextBlock(ofEpochWith: batches)
-    repeat { Thread.sleep(forTimeInterval: Double(milliseconds(block.way)) / 1000) } while !block.noteHandedOut()
-  }
-
   @Test("Blocks of both ways are timed in turn; the faster way is kept")
   func keepsTheFasterWay() {
     for faster in [MakingTrial.Way.whenWanted, .ahead] {
-      let trial = MakingTrial()
+      let clock = HandClock()
+      let trial = MakingTrial { clock.now }
       var ways: [MakingTrial.Way] = []
       while trial.result == nil {
-        ways.append(trial.nextBlock(ofEpochWith: 12).way)
-        play(trial, batches: 12) { $0 == faster ? 1 : 4 }
+        var block = trial.nextBlock(ofEpochWith: 12)
+        ways.append(block.way)
+        repeat { clock.goOn(.milliseconds(block.way == faster ? 1 : 4)) } while !block.noteHandedOut()
       }
       // Four times as slow is told by one block of each.
       #expect(ways == [.whenWanted, .ahead])
@@ -87,33 +63,55 @@ private final class SlowDataset: Dataset {
     #expect(!ends.contains(true))
   }
 
-  @Test("A loader with data that is slow to read ends up with threads of its own, and shows the same batches")
-  func loaderLearns() throws {
-    let data = SlowDataset(count: 96, seconds: 0.002)
-    let options = DataLoader.Options(batchSize: 1, shuffle: true, seed: 3, workers: 2)
-    let loader = try DataLoader(dataset: data, options: options)
-    for epoch in 0..<2 {
-      let batches = loader.batches(epoch: epoch)
-      var ids: [Int] = []
-      while let batch = try batches.nextHostBatch() {
-        ids += batch.ids
-        let values = batch.inputs.bytes.bindMemory(to: Float.self)
-        #expect(Array(values) == batch.ids.flatMap { [Float($0), Float($0)] })
-        Thread.sleep(forTimeInterval: 0.002)
+  @Test("Batches are made in the way of each block, and in the end in the faster one", arguments: [true, false])
+  func producerFollows(isFasterAhead: Bool) throws {
+    let clock = HandClock()
+    let trial = MakingTrial { clock.now }
+    let data = try tinyImages(200)
+    let whole = try DataLoader(dataset: data, options: .init(batchSize: 2, prefetch: 0))
+    let plain = whole.batches(epoch: 0)
+    var sources: [HostBatch] = []
+    while let batch = try plain.nextHostBatch() { sources.append(batch) }
+    // Who made a batch: libtorch's threads together, or one of the producer's.
+    let isShared = Mutex<[Int: Bool]>([:])
+    let producer = BatchProducer(from: 0, to: sources.count, ahead: 4, workers: 2, trial: trial) {
+      [sources] number, shared in
+      isShared.withLock { $0[number] = shared }
+      return sources[number]
+    }
+    var ids: [Int] = []
+    var number = 0
+    while let batch = try producer.next() {
+      ids += batch.ids
+      let wasAhead = isShared.withLock { $0[number] } == false
+      clock.goOn(.milliseconds(wasAhead == isFasterAhead ? 1 : 4))
+      number += 1
+    }
+    #expect(ids == Array(0..<200))
+    #expect(trial.result == (isFasterAhead ? .ahead : .whenWanted))
+    let ways = isShared.withLock { found in (0..<sources.count).compactMap { found[$0] } }
+    #expect(ways.count == sources.count)
+    #expect(ways.contains(true) && ways.contains(false), "both were tried")
+    #expect(ways.suffix(50).allSatisfy { $0 == !isFasterAhead })
+  }
+
+  @Test("Whoever makes them, a loader shows the same batches") func sameBatches() throws {
+    func shown(prefetch: Int?) throws -> [[Int]] {
+      let loader = try DataLoader(
+        dataset: tinyImages(96),
+        options: .init(batchSize: 1, shuffle: true, seed: 3, prefetch: prefetch, workers: 2))
+      return try (0..<2).flatMap { epoch -> [[Int]] in
+        let batches = loader.batches(epoch: epoch)
+        var found: [[Int]] = []
+        while let batch = try batches.nextHostBatch() {
+          found.append(batch.ids + batch.inputs.bytes.bindMemory(to: Float.self).map { Int($0) })
+        }
+        return found
       }
-      #expect(ids == loader.order(epoch: epoch))
     }
-    #expect(data.readerCount > 1)
-    // The thread that asks waits for each example where it reads itself; otherwise it finds them ready.
-    let start = ContinuousClock.now
-    let batches = loader.batches(epoch: 2)
-    var asking = Duration.zero
-    while true {
-      let asked = ContinuousClock.now
-      guard try batches.nextHostBatch() != nil else { break }
-      asking += .now - asked
-      Thread.sleep(forTimeInterval: 0.002)
-    }
-    #expect(asking < (.now - start) / 2)
+    let tried = try shown(prefetch: nil)
+    #expect(tried.count == 192)
+    #expect(try tried == shown(prefetch: 0))
+    #expect(try tried == shown(prefetch: 4))
   }
 }

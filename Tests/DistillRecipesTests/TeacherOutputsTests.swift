@@ -226,4 +226,24 @@ import TorchNN
       }
     }
   }
+
+  @Test("What is spared is told by the pace after the first batch, and of what this run asked")
+  func pace() {
+    let start = ContinuousClock.now
+    var whole = TeacherOutputs.Pace()
+    // Half a minute goes into the first batch of four; each other takes two seconds.
+    whole.reached(0.25, at: start + .seconds(30))
+    #expect(whole.secondsForAll == nil)
+    whole.reached(0.5, at: start + .seconds(32))
+    whole.reached(1, at: start + .seconds(36))
+    #expect(whole.secondsForAll == 8)
+    var goneOn = TeacherOutputs.Pace()
+    goneOn.reached(0.75, at: start + .seconds(1))
+    goneOn.reached(1, at: start + .seconds(3))
+    #expect(goneOn.secondsForAll == 8)
+
+    let words = TeacherOutputs.words(bytes: 2000, place: "memory", 36, spared: 80)
+    #expect(words.contains("which took \(Quantity.seconds(36)) and spares each training about \(Quantity.seconds(80))"))
+    #expect(!TeacherOutputs.words(bytes: 2000, place: "memory", 36, spared: nil).contains("spares"))
+  }
 }

@@ -64,12 +64,13 @@ final class TeacherOutputs: Sendable {
       if let found = known.teachers[key] { return try maker.weighing(found.teacher) }
       let inputs = loader.examples.count * views
       observer(.stage("Labelling \(inputs) inputs with the teacher"))
-      let start = ContinuousClock.now
+      var pace = Pace()
       let teacher: PrecomputedTeacher
       let place: String
       if known.room.take(bytes) {
         do {
           teacher = try PrecomputedTeacher(computing: maker.makeTeacher(), over: loader, views: views) { done in
+            pace.reached(done)
             observer(.fraction(done))
             return Interruption.isRequested ? .stop : .continue
           }
@@ -80,10 +81,13 @@ final class TeacherOutputs: Sendable {
       } else {
         // One that weighs its members in another way is another cache.
         place = folder.labels(try SHA256.hex(of: "\(key); \(try maker.weighingIdentity())"))
-        teacher = try Self.label(with: maker, over: loader, in: place, bytes: bytes, observer)
+        teacher = try Self.label(with: maker, over: loader, in: place, bytes: bytes) { done in
+          pace.reached(done)
+          observer(.fraction(done))
+        }
       }
-      let seconds = (ContinuousClock.now - start) / .seconds(1)
-      observer(.outcome(Self.words(bytes: bytes, place: place, seconds, inputs: inputs, shown: shown)))
+      let spared = pace.secondsForAll.map { $0 * Double(shown) / Double(max(1, inputs)) }
+      observer(.outcome(Self.words(bytes: bytes, place: place, pace.seconds, spared: spared)))
       known.teachers[key] = Shared(teacher: teacher)
       return teacher
     }
@@ -92,7 +96,7 @@ final class TeacherOutputs: Sendable {
   static let lostWords = "interrupted; what the teacher said so far was in memory, and it is asked again"
 
   private static func label(
-    with maker: TeacherMaker, over loader: DataLoader, in folder: String, bytes: Int, _ observer: RunObserver
+    with maker: TeacherMaker, over loader: DataLoader, in folder: String, bytes: Int, progress: (Double) -> Void
   ) throws -> PrecomputedTeacher {
     try Folder.make(folder)
     let there = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
@@ -104,20 +108,41 @@ final class TeacherOutputs: Sendable {
     }
     try TeacherCache.label(
       with: maker.makeTeacher(), over: loader, as: maker.cacheKey(), in: folder, options: .init(logits: .all(.float32))
-    ) { progress in
-      observer(.fraction(progress.fraction))
+    ) { state in
+      progress(state.fraction)
       return Interruption.isRequested ? .stop : .continue
     }
     return try TeacherCache(folder).makeTeacher()
   }
 
-  /// That the teacher is asked once, where what it says is kept, and what that spares.
-  static func words(bytes: Int, place: String, _ seconds: Double, inputs: Int, shown: Int) -> String {
-    let spared = seconds * Double(shown) / Double(max(1, inputs))
+  /// That the teacher is asked once, where what it says is kept, and what that spares a training, in seconds.
+  static func words(bytes: Int, place: String, _ seconds: Double, spared: Double?) -> String {
+    let gain = spared.map { " and spares each training about \(Quantity.seconds($0))" } ?? ""
     return
       "The teacher was asked once and not in each step: \(Quantity.bytes(bytes)) in \(place), which took "
-      + "\(Quantity.seconds(seconds)) and spares each training about \(Quantity.seconds(spared)) "
-      + "(teacher.precompute: false asks in each step)"
+      + "\(Quantity.seconds(seconds))\(gain) (teacher.precompute: false asks in each step)"
+  }
+
+  /// How long it takes to ask about all inputs. The first batch does not count, in which much is prepared, nor what a run
+  /// before this one had done.
+  struct Pace {
+    private let start = ContinuousClock.now
+    private var first: (fraction: Double, at: ContinuousClock.Instant)?
+    private var last: (fraction: Double, at: ContinuousClock.Instant)?
+
+    mutating func reached(_ fraction: Double, at instant: ContinuousClock.Instant = .now) {
+      if first == nil { first = (fraction, instant) }
+      last = (fraction, instant)
+    }
+
+    /// So long it has taken.
+    var seconds: Double { (.now - start) / .seconds(1) }
+
+    /// So long all would take at the pace after the first batch; nil where there was no other.
+    var secondsForAll: Double? {
+      guard let first, let last, last.fraction > first.fraction else { return nil }
+      return (last.at - first.at) / .seconds(1) / (last.fraction - first.fraction)
+    }
   }
 }
 
