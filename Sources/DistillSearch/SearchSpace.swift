@@ -47,6 +47,15 @@ public enum Domain: Codable, Sendable, Equatable {
     }
   }
 
+  /// Whether a text is one of the values.
+  public func holds(_ text: String) -> Bool {
+    switch self {
+    case .choices(let texts): texts.contains(text)
+    case .integers(let low, let high, _): Int(text).map { (low...high).contains($0) } ?? false
+    case .numbers(let low, let high, _): Double(text).map { (low...high).contains($0) } ?? false
+    }
+  }
+
   /// For people: `1, 4, 8`, or `0.001 to 0.1, logarithmic`.
   public var words: String {
     let scale = isLogarithmic ? ", logarithmic" : ""

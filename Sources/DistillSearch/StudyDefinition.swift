@@ -4,6 +4,9 @@ public struct StudyDefinition: Codable, Sendable, Equatable {
   /// The recipe whose keys are changed.
   public var recipe: String
   public var space: SearchSpace
+  /// The values that the recipe itself has, with which a search without a grid begins: what it finds is held against them.
+  /// Nil where one of them is not in the space.
+  public var ownValues: Assignment?
   public var sampler: Sampler
   public var goal: SearchGoal
   /// Nil: every trial is trained in full.
@@ -14,12 +17,13 @@ public struct StudyDefinition: Codable, Sendable, Equatable {
   public var seed: Int
 
   public init(
-    name: String, recipe: String, space: SearchSpace, sampler: Sampler, goal: SearchGoal = .accuracy,
-    halving: Halving? = nil, trainingSeeds: [Int], seed: Int = 0
+    name: String, recipe: String, space: SearchSpace, ownValues: Assignment? = nil, sampler: Sampler,
+    goal: SearchGoal = .accuracy, halving: Halving? = nil, trainingSeeds: [Int], seed: Int = 0
   ) {
     self.name = name
     self.recipe = recipe
     self.space = space
+    self.ownValues = ownValues
     self.sampler = sampler
     self.goal = goal
     self.halving = halving
@@ -77,6 +81,7 @@ extension StudyDefinition {
     }
     if trials.count < limit {
       let number = (trials.map(\.number).max() ?? 0) + 1
+      if number == 1, let ownValues { return .begin(number: number, values: ownValues, origin: .recipe) }
       if let (values, origin) = sampler.next(number, space: space, trials: trials, goal: goal, seed: seed) {
         return .begin(number: number, values: values, origin: origin)
       }

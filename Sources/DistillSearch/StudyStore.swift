@@ -83,6 +83,9 @@ public final class StudyStore: Sendable {
           );
           """)
     }
+    migrator.registerMigration("2") { database in
+      try database.execute(sql: "ALTER TABLE study ADD COLUMN trials INTEGER")
+    }
     return migrator
   }
 
@@ -107,6 +110,16 @@ public final class StudyStore: Sendable {
         sql: "INSERT INTO study (id, definition, begun) VALUES (1, ?, ?)",
         arguments: [try Self.json(definition), Date().timeIntervalSince1970])
     }
+  }
+
+  /// How many trials were asked for in all; nil where nobody said.
+  public func wantedTrials() throws -> Int? {
+    try Self.mapping(path) { try queue.read { try Int.fetchOne($0, sql: "SELECT trials FROM study") } }
+  }
+
+  /// Writes down how many trials are asked for in all.
+  public func want(trials: Int) throws {
+    try write { try $0.execute(sql: "UPDATE study SET trials = ?", arguments: [trials]) }
   }
 
   /// Nil where no study was begun.

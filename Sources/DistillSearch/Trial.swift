@@ -17,6 +17,8 @@ public struct Trial: Codable, Sendable, Equatable {
 
   /// How its values were chosen.
   public enum Origin: String, Codable, Sendable {
+    /// They are those that the recipe has.
+    case recipe
     case grid
     case random
     /// From what the trials before it scored.

@@ -25,6 +25,16 @@ struct CompareTests {
       .filter { $0.hasSuffix("result.json") && $0.contains("/jobs/\(prefix)") }.sorted()
   }
 
+  /// The mean loss on the validation split of the trainings in a folder whose names begin so.
+  private func validationLoss(_ jobs: String, _ prefix: String) throws -> Double {
+    let losses = try FileManager.default.contentsOfDirectory(atPath: jobs).filter { $0.hasPrefix(prefix) }.map { job in
+      let result = try JSONSerialization.jsonObject(with: read("\(jobs)/\(job)/result.json")) as? [String: Any]
+      let validation = (result?["outcome"] as? [String: Any])?["validation"] as? [String: Any]
+      return try #require(validation?["loss"] as? Double)
+    }
+    return try losses.reduce(0, +) / Double(#require(losses.isEmpty ? nil : losses.count))
+  }
+
   /// A text as if no line of it were broken.
   private func words(_ text: String) -> String { text.split(whereSeparator: \.isWhitespace).joined(separator: " ") }
 
@@ -98,6 +108,17 @@ struct CompareTests {
         command + ["--json", "--baseline", "temperature=1", "--metric", "nll"], in: folder)
       let against = try pairs(other.object())
       #expect(against.map { $0["arm"] as? String } == ["alone", "temperature=4"])
+      // By that score it chooses too: the loss on the validation split, that the trainings themselves ended with.
+      let runs = try FileManager.default.contentsOfDirectory(atPath: "\(folder)/c/runs")
+        .filter { $0.hasPrefix("temperature") }.sorted()
+      try #require(runs.count == 2)
+      let losses = try [(runs[0], "alone"), (runs[0], "distilled"), (runs[1], "distilled")].map { run, arm in
+        try validationLoss("\(folder)/c/runs/\(run)/jobs", arm)
+      }
+      let chosen = try #require(try other.object()["chosen"] as? [String: Any])
+      let least = try #require(losses.min())
+      #expect(chosen["arm"] as? String == arms[try #require(losses.firstIndex(of: least))]["name"] as? String)
+      #expect(abs(try #require(chosen["validation_loss"] as? Double) - least) < 1e-9)
       let unknown = try Command.run(command + ["--baseline", "temperature=5"], in: folder)
       #expect(unknown.code == 2 && unknown.errors.contains("did you mean 'temperature="), "\(unknown.errors)")
     }
@@ -304,6 +325,17 @@ struct CompareTests {
       #expect(allowed.output.contains("The budgets differ"))
       let page = String(decoding: try read("\(folder)/allowed/report.html"), as: UTF8.self)
       #expect(page.contains("The budgets differ"))
+      // What is there and is neither a comparison nor a page stays as it is.
+      try write("mine", to: "\(folder)/own/metrics.json")
+      for (arguments, word) in [
+        (["-o", "own"], "holds no comparison"), (["-o", "refused", "--html", "recipe.yaml"], "is no HTML page"),
+        (["-o", "refused", "--html", "own"], "such as own/report.html"),
+      ] {
+        let before = try contents(of: folder)
+        let refused = try Command.run(["compare", "recipe.yaml"] + arguments, in: folder)
+        #expect(refused.code == 2 && refused.errors.contains(word), "\(refused.everything)")
+        #expect(try contents(of: folder) == before)
+      }
       let alone = try Command.run(["compare", "recipe.yaml", "compare=false", "seeds=[1]", "-o", "single"], in: folder)
       #expect(alone.code == 2 && alone.errors.contains("nothing to hold it against"), "\(alone.everything)")
     }

@@ -202,7 +202,7 @@ struct TuneCommandTests {
         #expect(end.code == (signal == SIGINT ? 130 : -1), "\(end.everything)")
         if signal == SIGINT { #expect(end.errors.contains("distill tune --resume --study broken")) }
         kills += 1
-        running = try Command.start(["tune", "--resume", "--study", "broken", "--trials", "8"], in: folder)
+        running = try Command.start(["tune", "--resume", "--study", "broken"], in: folder)
       }
       let end = try running.wait()
       #expect(end.code == 0, "\(end.everything)")
@@ -287,6 +287,10 @@ struct TuneCommandTests {
         (["--resume", "--study", "s", "training.epochs=4"], "'training.epochs=4' does not apply"),
         (["--resume", "--study", "s", "--goal", "loss"], "'--goal' does not apply"),
         (["recipe.yaml", "--timeout", "soon"] + Self.rate, "90s"),
+        (["recipe.yaml", "--study", "x", "--first-rung", "2"] + Self.rate, "--first-rung is for --halving"),
+        (["recipe.yaml", "--study", "x", "--points", "2"] + Self.rate, "--points is for --sampler grid"),
+        (["recipe.yaml", "--study", "x", "--startup", "3", "--sampler", "random"] + Self.rate, "--sampler bayesian"),
+        (["recipe.yaml", "--study", "x", "--space", "data.labels=0.1,1"], "the same for all trials"),
         (["recipe.yaml", "--halving", "--study", "x", "--first-rung", "5"] + Self.rate, "no shorter"),
         (["recipe.yaml", "--study", "x", "--space", "training.optimizer.learning_rte=0.1,0.2"], "learning_rate"),
         (["nowhere.yaml"] + Self.rate, "nowhere.yaml"),

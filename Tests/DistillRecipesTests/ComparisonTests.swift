@@ -400,7 +400,7 @@ struct ComparisonTests {
 
   @Test(
     "The page opens without a console error, wide and narrow, light and dark",
-    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(3)))
+    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(30)))
   func browser() throws {
     let browser = try #require(Browser.found)
     for options in [["--window-size=1280,900"], ["--window-size=500,800", "--blink-settings=preferredColorScheme=0"]] {

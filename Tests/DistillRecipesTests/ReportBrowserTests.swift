@@ -8,7 +8,7 @@ import Testing
 struct ReportBrowserTests {
   @Test(
     "The page opens without a console error, wide and narrow, light and dark",
-    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(3)))
+    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(30)))
   func opensCleanly() throws {
     let browser = try #require(Browser.found)
     // First that this check notices an error at all.
@@ -35,7 +35,7 @@ struct ReportBrowserTests {
 
   @Test(
     "Every picture can be decoded and nothing is wider than a small screen",
-    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(3)))
+    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(30)))
   func fitsSmallScreens() throws {
     let browser = try #require(Browser.found)
     // A window is at least 500 pixels wide, a frame can be narrower.

@@ -207,7 +207,7 @@ struct TensorBoardTests {
 
   @Test(
     "TensorBoard itself reads the files of a run: curves, test scores and hyperparameters",
-    .enabled(if: TensorBoardPython.path != nil, TensorBoardPython.missing), .timeLimit(.minutes(5)))
+    .enabled(if: TensorBoardPython.path != nil, TensorBoardPython.missing), .timeLimit(.minutes(30)))
   func realTensorBoard() throws {
     let python = try #require(TensorBoardPython.path)
     try RunRecipe.withRun { run in

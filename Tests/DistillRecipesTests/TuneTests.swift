@@ -80,6 +80,30 @@ struct TuneTests {
     }
   }
 
+  @Test("A search begins with the recipe's own values, where they lie in its space; a grid has its own order")
+  func ownValues() throws {
+    try RunRecipe.withFolder { folder in
+      func own(_ space: [String], _ change: (inout TuneRequest) -> Void = { _ in }) throws -> Assignment? {
+        try StudyDefinition.of(makeRequest(folder, space: space, change)).definition.ownValues
+      }
+      let key = "terms.0.soft_targets.temperature"
+      let rate = "training.optimizer.learning_rate"
+      let changes = ["\(key)=4", "\(rate)=0.02"]
+      #expect(try own(["\(key)=1..8"]) { $0.overrides = changes } == [key: "4"])
+      #expect(
+        try own(["\(key)=1.5..8:log", "\(rate)=1e-3,2e-2"]) { $0.overrides = changes } == [key: "4", rate: "2e-2"])
+      #expect(try own(["\(key)=5..8", "\(rate)=1e-3,2e-2"]) { $0.overrides = changes } == nil)
+      #expect(try own(["\(key)=1..8", "\(rate)=1e-3,3e-2"]) { $0.overrides = changes } == nil)
+      // What the recipe does not write has a value too.
+      #expect(try own(["training.optimizer.weight_decay=5e-4,0.01"]) == ["training.optimizer.weight_decay": "5e-4"])
+      let grid = try own(["\(key)=1..8"]) {
+        $0.overrides = changes
+        $0.sampler = .grid
+      }
+      #expect(grid == nil)
+    }
+  }
+
   @Test("What no trial could be done with is refused before anything is done")
   func refusals() throws {
     try RunRecipe.withFolder { folder in
@@ -144,6 +168,24 @@ struct TuneTests {
     }
   }
 
+  @Test("The student alone keeps its training where another one was found for the distilled student")
+  func bestRecipeOfTraining() throws {
+    try RunRecipe.withFolder { folder in
+      let rate = "training.optimizer.learning_rate"
+      let request = try makeRequest(folder, space: ["\(rate)=1e-4..1e-1:log", "training.batch_size=32,128"])
+      let definition = try StudyDefinition.of(request).definition
+      let text = try definition.bestRecipe([rate: "0.002", "training.batch_size": "32"], comments: ["Found."])
+      let recipe = try Configuration.parse(text: text, fileName: "best.yaml")
+      let before = try Configuration.load(path: "\(folder)/recipe.yaml").alone
+      #expect(recipe.training.optimizer.learningRate == 0.002 && recipe.training.batchSize == 32)
+      #expect(recipe.alone.optimizer == before.optimizer && recipe.alone.schedule == before.schedule)
+      // The budget is that of both.
+      #expect(recipe.alone.batchSize == 32)
+      let same = try definition.bestRecipe(["training.batch_size": "32"], comments: ["Found."])
+      #expect(!same.contains("alone"))
+    }
+  }
+
   // MARK: What is shown
 
   /// A study with trials that were trained in full, stopped, and failed; a `<` and an `&` in a value.
@@ -184,8 +226,8 @@ struct TuneTests {
     let notes = data.notes.joined(separator: "\n")
     #expect(notes.contains("1 trial failed") && notes.contains("1 trial was stopped early"))
     #expect(notes.contains("learning_rate is near the upper end"))
-    // √(0.96 · 0.04 / 150) = 0.016; 0.9, of trial 6, is not within it.
-    #expect(notes.contains("standard error of 1.60 points: 0 other trials"))
+    // p = 146 / 154, √(p (1 − p) / 154) = 0.0179; 0.9, of trial 6, is not within it.
+    #expect(notes.contains("standard error of 1.79 points: 0 other trials"))
     #expect(data.progress.map(\.trial) == [1, 2, 3, 4, 5, 6])
     #expect(data.progress.map(\.score.accuracy).last == 0.8 + 0.02 * 8)
     let curve = try #require(data.curves.first { $0.by == "student.model.hidden" })
@@ -265,7 +307,7 @@ struct TuneTests {
 
   @Test(
     "The page opens in a browser without a console error, wide and narrow, light and dark",
-    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(3)))
+    .enabled(if: Browser.found != nil, "needs Chromium (Debian: apt-get install chromium)"), .timeLimit(.minutes(30)))
   func browser() throws {
     let browser = try #require(Browser.found)
     for options in [["--window-size=1280,900"], ["--window-size=500,800", "--blink-settings=preferredColorScheme=0"]] {

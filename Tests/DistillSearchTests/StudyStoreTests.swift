@@ -64,6 +64,18 @@ struct StudyStoreTests {
     }
   }
 
+  @Test("The values that a recipe has are tried first, once")
+  func ownValues() throws {
+    var definition = Self.definition
+    definition.ownValues = ["x": "0.5", "k": "1"]
+    try withStudy(definition) { store, _ in
+      let first = try begun(store.claim(Worker(), limit: 3))
+      #expect(first.origin == .recipe && first.values == definition.ownValues)
+      let second = try begun(store.claim(Worker(), limit: 3))
+      #expect(second.origin == .random && second.values != definition.ownValues)
+    }
+  }
+
   @Test("A training that ends before its time counts at all rungs")
   func earlyEnd() throws {
     var definition = Self.definition

@@ -204,6 +204,11 @@ import Torch
     #expect(resolution.pairs(toResolve: -0.003) == needed)
     #expect(resolution.pairs(toResolve: 1e-7) == nil)
     #expect(resolution.pairs(toResolve: 0) == nil)
+    // Among three comparisons each has a third of the level; the number is SciPy's.
+    let among = Resolution(deviation: 1, pairs: 5, among: 3)
+    assertClose(among.smallestDifference, 2.192_129_715_790_729, relative: 1e-8)
+    let alone = Resolution(deviation: 1, pairs: 5)
+    #expect(try #require(among.pairs(toResolve: 0.8)) > #require(alone.pairs(toResolve: 0.8)))
     #expect(Resolution([0.1]) == nil)
   }
 

@@ -38,7 +38,7 @@ struct FilePathTests {
     #expect(FilePath.shortened(path) == expected)
   }
 
-  @Test("A file in a folder of one character, or with such a name, is written", .timeLimit(.minutes(1)))
+  @Test("A file in a folder of one character, or with such a name, is written", .timeLimit(.minutes(30)))
   func shortNames() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
     try FileManager.default.createDirectory(atPath: "\(folder)/a", withIntermediateDirectories: true)

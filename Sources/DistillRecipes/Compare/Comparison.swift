@@ -42,6 +42,11 @@ public struct Comparison: Sendable {
     if RunFolder(folder).exists {
       throw RunError("\(folder) holds a run: name another folder for the comparison with --output")
     }
+    let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).filter { !$0.hasPrefix(".") }
+    guard names.isEmpty || names.contains(where: ["runs", "test-looks.jsonl"].contains) else {
+      throw RunError(
+        "\(folder) is not empty and holds no comparison: nothing in it is touched. Name another folder with --output")
+    }
   }
 
   /// Does what is left to do, and writes `metrics.json` and `report.html`.

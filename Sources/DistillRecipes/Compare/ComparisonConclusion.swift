@@ -67,9 +67,9 @@ struct ComparisonConclusion {
       if difference.bySeed.allSatisfy({ $0 == 0 }) { return "\(both) scored the same with each of \(seeds)." }
       var text = "No difference between \(both) can be shown with \(seeds): \(seen), \(interval)"
       if let p = difference.p, p < Resolution.level {
-        return text
-          + "; alone the interval would show one, but among \(count) comparisons luck gives such a one too often "
-          + "(\(Quantity.p(pair.correctedP)) corrected)."
+        text +=
+          "; alone the interval would show one, but among \(count) comparisons luck gives such a one too often "
+          + "(\(Quantity.p(pair.correctedP)) corrected)"
       }
       if let needed = pair.seedsNeeded, needed > pair.seeds.count {
         text += "; \(Quantity.integer(needed)) would resolve \(metric.size(difference.mean))"

@@ -245,10 +245,6 @@ struct ComparisonMaker {
 
   private func conclude(_ pair: inout ComparisonData.Pair, among count: Int) {
     guard let difference = pair.difference(metric) else { return }
-    if let resolution = Resolution(difference.bySeed) {
-      pair.smallestDifference = resolution.smallestDifference
-      pair.seedsNeeded = resolution.pairs(toResolve: difference.mean)
-    }
     pair.verdict =
       if let p = pair.correctedP {
         p >= Resolution.level
@@ -258,6 +254,12 @@ struct ComparisonMaker {
       } else {
         .tooFewSeeds
       }
+    if let resolution = Resolution(difference.bySeed, among: count) {
+      pair.smallestDifference = resolution.smallestDifference
+      pair.seedsNeeded = resolution.pairs(toResolve: difference.mean)
+      // Where nothing was shown, no seeds as few as these would do.
+      if pair.verdict == .unclear { pair.seedsNeeded = pair.seedsNeeded.map { max($0, pair.seeds.count + 1) } }
+    }
     pair.sentence = ComparisonConclusion.sentence(pair, metric, among: count)
   }
 }

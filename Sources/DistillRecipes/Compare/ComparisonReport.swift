@@ -90,7 +90,8 @@ struct DifferencesSection {
       "differences", "Differences in \(metric.title)",
       lead:
         "In percentage points. The dot is the mean over paired seeds, the line its 95\(Quantity.space)% interval by "
-        + "Student's t; a line that crosses zero shows no difference."
+        + "Student's t. A line that crosses zero shows no difference; one of several that does not may be luck still, and the "
+        + "conclusion goes by p corrected for their number."
         + (metric.isBetterHigh ? "" : " Less is better.")
     ) { plot }
   }
@@ -370,7 +371,7 @@ struct ComparisonWordsSection {
     ("Difference", "The score of one minus that of the other with the same seed, averaged over the seeds."),
     (
       "95 % by t",
-      "The interval of the mean difference by Student's t. By it, and the p of the t-test, it is concluded."
+      "The interval of the mean difference by Student's t, of this comparison by itself."
     ),
     ("Over seeds", "The same by drawing seeds anew: too narrow where seeds are few."),
     (
@@ -380,8 +381,14 @@ struct ComparisonWordsSection {
     ("p", "How often chance alone would give a difference as large as this, were there none."),
     ("Permutation", "p by turning the signs of the differences round in all ways; no distribution is assumed."),
     ("McNemar", "Whether two models are right equally often, by the examples that only one of them got right."),
-    ("Corrected", "One of many comparisons comes out by luck, so each p is raised by Holm's method."),
-    ("To resolve", "To be found by the t-test in four of five such comparisons."),
+    (
+      "Corrected",
+      "One of many comparisons comes out by luck, so each p of the t-test is raised by Holm's method. By it, it is concluded."
+    ),
+    (
+      "To resolve",
+      "To be found in four of five such comparisons, by the t-test at 5 % divided by the number of comparisons."
+    ),
     ("Frontier", "The models that no cheaper one beats."),
   ]
 }

@@ -237,7 +237,7 @@ extension Configuration {
 
 extension RecipeNode {
   /// The map with another value for a key; nil takes it out.
-  fileprivate func replacing(_ key: String, with value: RecipeNode?) -> RecipeNode {
+  func replacing(_ key: String, with value: RecipeNode?) -> RecipeNode {
     guard case .map(var entries) = content else { return self }
     if let index = entries.firstIndex(where: { $0.key == key }) {
       if let value { entries[index].value = value } else { entries.remove(at: index) }

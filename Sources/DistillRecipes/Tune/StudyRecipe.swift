@@ -18,7 +18,7 @@ extension StudyDefinition {
       throw RunError("a search chooses by the validation split, and data.validation is 0: hold some examples out")
     }
     let sampler = try chosenSampler(request)
-    let definition = StudyDefinition(
+    var definition = StudyDefinition(
       name: recipe.name, recipe: recipe.writtenWithAbsoluteFiles.yaml, space: space, sampler: sampler,
       goal: request.goal, halving: try chosenHalving(request, recipe, space),
       trainingSeeds: request.seeds ?? Array(recipe.seeds.prefix(1)), seed: request.seed)
@@ -32,6 +32,7 @@ extension StudyDefinition {
       )
     }
     try definition.checkValues()
+    if case .grid = sampler {} else { definition.ownValues = try definition.valuesOfRecipe() }
     return (definition, recipe)
   }
 
@@ -87,6 +88,26 @@ extension StudyDefinition {
     guard problems.isEmpty else { throw RecipeError(problems) }
   }
 
+  /// The value of each key in the recipe as it is; nil where one of them is not in the space.
+  private func valuesOfRecipe() throws -> Assignment? {
+    let own = try configuration(with: [:])
+    var values: Assignment = [:]
+    for parameter in space.parameters {
+      let found: String?
+      if case .choices(let texts) = parameter.domain {
+        // The one that changes nothing, however it is spelled.
+        found = try texts.first { try configuration(with: [parameter.key: $0]) == own }
+      } else if case .scalar(let text, _)? = own.node.node(at: parameter.key)?.content, parameter.domain.holds(text) {
+        found = text
+      } else {
+        found = nil
+      }
+      guard let found else { return nil }
+      values[parameter.key] = found
+    }
+    return values
+  }
+
   /// The recipe of a trial: without the student alone, with the seeds of the search.
   ///
   /// - Throws: `RecipeError` where values do not go together.
@@ -100,9 +121,15 @@ extension StudyDefinition {
   ///
   /// - Parameter comments: lines without the sign of a comment
   func bestRecipe(_ values: Assignment, comments: [String]) throws -> String {
-    var tree = try Configuration.parse(
-      text: recipe, fileName: "\(name).yaml", overrides: space.overrides(values)
-    ).tree
+    let found = try Configuration.parse(text: recipe, fileName: "\(name).yaml", overrides: space.overrides(values))
+    var tree = found.tree
+    if found.compare {
+      // What was found was found for the distilled student: the student alone is trained as it was, or it would be a weaker
+      // one to be held against.
+      let before = try Configuration.parse(text: recipe, fileName: "\(name).yaml").alone
+      let alone = before.node(differingFrom: found.training)
+      if alone != found.alone.node(differingFrom: found.training) { tree = tree.replacing("alone", with: alone) }
+    }
     // It must not go on with the run of the recipe that it comes from.
     tree.content = .map(
       [RecipeNode.Entry(key: "name", keyLocation: nil, value: .text("\(name)-tuned"))]

@@ -145,12 +145,18 @@ public struct TuneData: Codable, Sendable {
       )
     }
     guard let winner, let score = winner.score else { return notes }
+    if let own = trials.first(where: { $0.origin == .recipe }), own.state == .done, own.number != winner.number {
+      let what = goal == .accuracy ? "are right on" : "have a loss of"
+      notes.append("The recipe's own values, trial \(own.number), \(what) \(text(own.score)).")
+    }
     notes.append(
-      "The score is the one that the trial was chosen by, so it is too good: the more trials, the more so. The test split was "
-        + "not looked at. Whether the recipe is better than another one, distill compare can say.")
+      "The score is the one that the trial was chosen by, so it is too good: the more trials, the more so. No trial was "
+        + "scored on the test split. Whether the recipe is better than another one, distill compare can say.")
     if goal == .accuracy, validationExamples > 0 {
       let count = Double(validationExamples)
-      let error = (score.accuracy * (1 - score.accuracy) / count).squareRoot()
+      // Agresti and Coull's: near 0 and 1, too, it is not smaller than an example or so.
+      let share = (score.accuracy * count + 2) / (count + 4)
+      let error = (share * (1 - share) / (count + 4)).squareRoot()
       let near = trials.count { trial in
         trial.number != winner.number && trial.state == .done && (trial.score?.accuracy ?? 0) >= score.accuracy - error
       }

@@ -54,7 +54,7 @@ enum SpaceText {
   private static let fixed = [
     "name", "description", "seed", "seeds", "device", "threads", "parallel", "output", "compare", "alone", "settings",
     "data.dataset", "data.path", "data.validation", "data.image_size", "data.channels", "data.label_column",
-    "data.text",
+    "data.text", "data.labels",
   ]
 
   /// - Throws: `RunError` with what is not understood.

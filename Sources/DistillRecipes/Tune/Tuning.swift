@@ -16,6 +16,8 @@ public struct Tuning: Sendable {
   /// So many trials are begun in all.
   public let limit: Int
   private let recipe: Configuration
+  /// Nil: as many as the study was begun with.
+  private let wantedTrials: Int?
   private let timeout: Double?
   private let observer: RunObserver
 
@@ -49,7 +51,10 @@ public struct Tuning: Sendable {
     }
     try Self.checkPlace(folder)
     let count = definition.sampler.count(in: definition.space)
-    limit = min(request.trials ?? count ?? TuneRequest.usualTrials, count ?? .max)
+    wantedTrials = request.trials
+    let path = Self.database(in: folder)
+    let kept = FileManager.default.fileExists(atPath: path) ? try StudyStore(path: path).wantedTrials() : nil
+    limit = min(request.trials ?? kept ?? count ?? TuneRequest.usualTrials, count ?? .max)
     timeout = request.timeout
     self.observer = observer
   }
@@ -89,6 +94,7 @@ public struct Tuning: Sendable {
     var turn: FileLock? = try sharing.turn("study", observer)
     let store = try StudyStore(path: database)
     try store.begin(definition)
+    if let wantedTrials { try store.want(trials: wantedTrials) }
     try AtomicFile.write(Data(definition.recipe.utf8), to: "\(folder)/recipe.yaml")
     withExtendedLifetime(turn) {}
     turn = nil

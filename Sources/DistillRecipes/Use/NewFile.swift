@@ -11,11 +11,34 @@ public enum NewFile {
     try AtomicFile.write(Data(text.utf8), to: path)
   }
 
+  /// Writes a page over an older page, but over nothing else.
+  ///
+  /// - Throws: `RunError` where something else is there; otherwise as `write`.
+  public static func writePage(_ html: String, to path: String) throws {
+    try checkPage(path)
+    try AtomicFile.write(Data(html.utf8), to: path)
+  }
+
+  /// Throws what `writePage` would throw for the path alone.
+  public static func checkPage(_ path: String) throws {
+    try check(path, force: true, example: "report.html")
+    guard FileManager.default.fileExists(atPath: path) else { return }
+    let start = try FileHandle(forReadingFrom: URL(fileURLWithPath: path)).read(upToCount: 512) ?? Data()
+    let text = String(decoding: start, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines).lowercased()
+    guard text.isEmpty || text.hasPrefix("<!doctype html") || text.hasPrefix("<html") else {
+      throw RunError("\(path) is there already and is no HTML page, so it is not replaced: name another file")
+    }
+  }
+
   /// Throws what `write` would throw for the path alone, before work is spent on what is to be written.
-  public static func check(_ path: String, force: Bool) throws {
+  ///
+  /// - Parameter example: the name of a file such as this
+  public static func check(_ path: String, force: Bool, example: String = "recipe.yaml") throws {
     var isFolder: ObjCBool = false
     if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) {
-      guard !isFolder.boolValue else { throw RunError("\(path) is a folder: name a file, such as \(path)/recipe.yaml") }
+      guard !isFolder.boolValue else {
+        throw RunError("\(path) is a folder: name a file, such as \(FilePath.joined(path, example))")
+      }
       guard !RegularFile.isOtherThanFile(path) else {
         throw RunError("\(path) is not a regular file, and is never replaced: name another file")
       }

@@ -63,8 +63,9 @@ struct CompareCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    if let html { try NewFile.checkPage(html) }
     var request = ComparisonRequest(arguments + device.overrides)
-    request.seeds = try seeds.map { try NumberList.integers($0, option: "--seeds") }
+    request.seeds = try seeds.map { try NumberList.integers($0, option: "--seeds").sorted() }
     request.variations = vary
     request.baseline = baseline
     request.metric = metric
@@ -73,7 +74,7 @@ struct CompareCommand: ParsableCommand {
     let printer = RunPrinter(isQuiet: output.quiet || output.json)
     let comparison = try Comparison(request) { printer.note($0) }
     let data = try Runner.work(printer, warnings: comparison.warnings) { try comparison.run() }
-    if let html { try NewFile.write(ComparisonReport.html(data), to: html, force: true) }
+    if let html { try NewFile.writePage(ComparisonReport.html(data), to: html) }
     if output.json {
       StandardOutput.write(try data.encoded())
     } else {

@@ -47,14 +47,14 @@ struct ExplainCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    if let html { try NewFile.check(html, force: true) }
+    if let html { try NewFile.checkPage(html) }
     let choice = Explanation.Choice(
       examples: try examples.map { try NumberList.integers($0, option: "--examples") } ?? [], className: className,
       count: count)
     let result = try Explanation(
       path, choice: choice, temperatures: try temperatures.map { try NumberList.numbers($0, option: "--temperatures") },
       device: device.device)
-    if let html { try NewFile.write(ExplanationReport.html(result), to: html, force: true) }
+    if let html { try NewFile.writePage(ExplanationReport.html(result), to: html) }
     if output.json {
       try output.printJSON(result)
     } else {

@@ -118,6 +118,13 @@ struct TuneCommand: ParsableCommand {
     if resume, recipes.isEmpty, space.isEmpty, study != nil, let other = (changes + decidedAtTheStart).first {
       throw RunError("a study stays as it was begun, so that '\(other)' does not apply: leave it out")
     }
+    for (option, isGiven, needed) in [
+      ("--factor", factor != 3 && !halving, "--halving"), ("--first-rung", firstRung != 1 && !halving, "--halving"),
+      ("--points", points != 5 && sampler != .grid, "--sampler grid"),
+      ("--startup", startup != 10 && sampler != .bayesian, "--sampler bayesian"),
+    ] where isGiven {
+      throw RunError("\(option) is for \(needed), which is not asked for: add that, or leave \(option) out")
+    }
     var request = TuneRequest(recipe: recipes.first)
     request.overrides = changes
     request.setting = setting

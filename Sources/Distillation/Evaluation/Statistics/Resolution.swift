@@ -7,13 +7,16 @@ import Foundation
 ///
 ///     (t(0.975, n − 1) + t(0.8, n − 1)) · s / √n
 ///
-/// with the standard deviation s of the differences. It is an estimate, and with few pairs a rough one, since s itself is
+/// with the standard deviation s of the differences. Among m comparisons the level is 0.05 / m, which is the strictest
+/// that Holm's correction may want of one: 0.975 becomes 1 − 0.025 / m. It is an estimate, and with few pairs a rough one, since s itself is
 /// known only roughly then.
 public struct Resolution: Codable, Sendable, Equatable {
   /// The standard deviation of the differences.
   public var deviation: Double
   /// The pairs that it was found from.
   public var pairs: Int
+  /// How many comparisons are made, this one among them.
+  public var comparisons: Int
 
   /// The part of the comparisons in which the difference is to be found.
   public static let power = 0.8
@@ -23,43 +26,46 @@ public struct Resolution: Codable, Sendable, Equatable {
   public static let mostPairs = 1_000
 
   /// Nil for fewer than two differences, and where all are the same.
-  public init?(_ differences: [Double]) {
+  public init?(_ differences: [Double], among comparisons: Int = 1) {
     guard let deviation = measuredSpread(differences), deviation.isFinite else { return nil }
     self.deviation = deviation
     pairs = differences.count
+    self.comparisons = max(1, comparisons)
   }
 
-  public init(deviation: Double, pairs: Int) {
+  public init(deviation: Double, pairs: Int, among comparisons: Int = 1) {
     self.deviation = deviation
     self.pairs = pairs
+    self.comparisons = max(1, comparisons)
   }
 
   /// The smallest difference that the pairs at hand resolve.
-  public var smallestDifference: Double { Self.factor(pairs) * deviation }
+  public var smallestDifference: Double { factor(pairs) * deviation }
 
   /// The smallest difference that so many pairs would resolve; nil for fewer than two.
-  public func smallestDifference(pairs: Int) -> Double? { pairs < 2 ? nil : Self.factor(pairs) * deviation }
+  public func smallestDifference(pairs: Int) -> Double? { pairs < 2 ? nil : factor(pairs) * deviation }
 
   /// How many pairs would resolve a difference; nil where it takes more than `mostPairs`.
   public func pairs(toResolve difference: Double) -> Int? {
     let size = abs(difference)
     guard size.isFinite, size > 0 else { return nil }
-    guard Self.factor(Self.mostPairs) * deviation <= size else { return nil }
+    guard factor(Self.mostPairs) * deviation <= size else { return nil }
     // More pairs always resolve less.
     var (low, high) = (2, Self.mostPairs)
     while low < high {
       let middle = (low + high) / 2
-      if Self.factor(middle) * deviation <= size { high = middle } else { low = middle + 1 }
+      if factor(middle) * deviation <= size { high = middle } else { low = middle + 1 }
     }
     return low
   }
 
   /// The difference that is resolved, in standard deviations.
-  static func factor(_ pairs: Int) -> Double {
+  private func factor(_ pairs: Int) -> Double {
     let freedom = pairs - 1
+    let level = Self.level / Double(comparisons)
     return
-      (studentQuantile(1 - level / 2, degreesOfFreedom: freedom) + studentQuantile(power, degreesOfFreedom: freedom))
-      / Double(pairs).squareRoot()
+      (studentQuantile(1 - level / 2, degreesOfFreedom: freedom)
+      + studentQuantile(Self.power, degreesOfFreedom: freedom)) / Double(pairs).squareRoot()
   }
 }
 
