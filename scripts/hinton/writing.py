@@ -1,6 +1,7 @@
 """Guides/hinton-2015.md and its pictures, made of the results."""
 
 import json
+import re
 import textwrap
 
 from hinton.catalog import experiments
@@ -59,7 +60,7 @@ def document(results, known):
         "# The paper's experiments", "",
         f"What Hinton, Vinyals and Dean found in *Distilling the Knowledge in a Neural Network* (2015, arXiv:1503.02531), "
         f"asked again in small, on {data}. `make paper` runs all of it, and writes this page from `hinton-2015.json`, "
-        "which has the number of every seed.", "",
+        "which has the number of every seed, and each command whole.", "",
         "```sh", "make paper                                      # all that is not done yet; it goes on where it was",
         "make paper ONLY=few-labels                      # one experiment",
         "make paper DATA=mnist                           # on MNIST, when it is in data/mnist",
@@ -95,7 +96,7 @@ def document(results, known):
                  "", f"**{word[0].upper()}{word[1:]}.** {sentence}", "",
                  f"Seeds {', '.join(map(str, entry['seeds']))}; {minutes(entry['seconds'])}. "
                  + "Recipes: " + ", ".join(link(recipe, results["data"]) for recipe in one.recipes) + ".", "",
-                 "```sh", *entry["commands"], "```", ""]
+                 "```sh", *map(shortened, entry["commands"]), "```", ""]
     if known:
         text += ["## What it was made with", ""]
         text += [f"- {one.name}: " + ", ".join(f"{key} {value}" for key, value in found[one.name]["made"].items())
@@ -103,6 +104,11 @@ def document(results, known):
         text += ["", f"All of it took {minutes(total)}. A teacher that several experiments share counts for the one that made "
                  "it."]
     return "\n".join(wrapped(text)).rstrip("\n") + "\n"
+
+
+def shortened(command, most=120):
+    """A command whose long lists, of classes or of members, are cut; the results have them whole."""
+    return re.sub(r"'[^']{%d,}'" % most, lambda found: found[0][:most - 2] + "…'", command)
 
 
 def wrapped(lines):
