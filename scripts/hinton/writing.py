@@ -82,7 +82,8 @@ def document(results, known):
         "Accuracies are means over the seeds ± their standard deviation, differences are pairs of the same seed with 95 % "
         "intervals by Student's t (see [Evidence](Evidence.md)). **Held** is a rule in the experiment's file in "
         "`scripts/hinton`, which was there before the numbers: the difference goes the paper's way, its interval does not "
-        "hold zero, and its size is a fair part of the paper's. Nothing is corrected for there being eight questions." if results["data"] == standard_data else
+        "hold zero, and its size is a fair part of the paper's. Nothing is corrected for there being eight questions."
+        if results["data"] == standard_data else
         "\nAccuracies are means over the seeds ± their standard deviation, differences are pairs of the same seed with 95 % "
         "intervals by Student's t.", "",
     ]
