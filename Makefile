@@ -3,13 +3,14 @@
 DATA ?= fashion-mnist
 SWIFT_SOURCES = Package.swift Sources Tests Benchmarks $(wildcard Examples)
 
-.PHONY: help demo test build bench teacher fixtures format lint clean
+.PHONY: help demo test build bench paper teacher fixtures format lint clean
 
 help:
 	@echo "make demo               train a small student alone and distilled, and compare them (DATA=digits: no network)"
 	@echo "make test               run all tests"
 	@echo "make build              build the command: .build/release/distill"
 	@echo "make bench              measure our speed beside others'"
+	@echo "make paper              the experiments of the paper, in small (ONLY=few-labels: one of them)"
 	@echo "make teacher            train the teacher of the demo again"
 	@echo "make fixtures           compute the reference numbers of the tests again, with PyTorch"
 	@echo "make format             format the Swift sources"
@@ -31,6 +32,9 @@ bench: build
 	@scripts/datasets fashion-mnist
 	@echo "==> Measuring"
 	@Benchmarks/run
+
+paper:
+	@scripts/paper $(ONLY) --data $(DATA)
 
 teacher: build
 	@scripts/datasets fashion-mnist

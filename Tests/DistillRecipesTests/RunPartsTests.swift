@@ -27,6 +27,18 @@ struct RunPartsTests {
     #expect(budget.steps == 25 && budget.stepsPerEpoch == 5 && budget.stepsPerRound == 5)
   }
 
+  @Test("The training accuracy is the model's on the examples whose labels it was shown")
+  func trainingAccuracy() throws {
+    try RunRecipe.withRun { run in
+      let metrics = try MetricsFile(decoding: RunRecipe.read("\(run)/metrics.json"))
+      let seed = try #require(metrics.settings.first?.arms.first { $0.name == "distilled" }?.seeds.first)
+      let own = try #require(try ModelEvaluation(model: run, on: DataChoice(split: .train)).scores.accuracy)
+      let accuracy = try #require(seed.trainingAccuracy)
+      #expect(abs(accuracy - own) < 1e-12)
+      #expect(accuracy != seed.scores.accuracy && accuracy != seed.validationAccuracy)
+    }
+  }
+
   /// A recipe counts in epochs, the trainer in rounds: patience is never shorter than what the recipe says.
   @Test("Early stop is counted in epochs", arguments: [(50, 7, 7), (250, 6, 2), (250, 7, 3), (1000, 1, 1)])
   func earlyStop(epochs: Int, patience: Int, rounds: Int) throws {

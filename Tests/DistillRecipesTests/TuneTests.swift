@@ -226,8 +226,8 @@ struct TuneTests {
     let notes = data.notes.joined(separator: "\n")
     #expect(notes.contains("1 trial failed") && notes.contains("1 trial was stopped early"))
     #expect(notes.contains("learning_rate is near the upper end"))
-    // √(0.96 · 0.04 / 150) = 0.016; 0.9, of trial 6, is not within it.
-    #expect(notes.contains("standard error of 1.60 points: 0 other trials"))
+    // p = 146 / 154, √(p (1 − p) / 154) = 0.0179; 0.9, of trial 6, is not within it.
+    #expect(notes.contains("standard error of 1.79 points: 0 other trials"))
     #expect(data.progress.map(\.trial) == [1, 2, 3, 4, 5, 6])
     #expect(data.progress.map(\.score.accuracy).last == 0.8 + 0.02 * 8)
     let curve = try #require(data.curves.first { $0.by == "student.model.hidden" })
@@ -258,6 +258,18 @@ struct TuneTests {
     #expect(points.map(\.mean) == [0.625, 0.5] && points.map(\.best) == [0.625, 0.5])
     #expect(points.map(\.low) == [0.5, 0.25] && points.map(\.high) == [0.75, 0.75])
     #expect(TuneReport.html(data).contains("class=\"band"))
+  }
+
+  @Test("Logarithmic axes have round numbers, as many as there is room for")
+  func logarithmicTicks() {
+    func ticks(_ low: Double, _ high: Double, _ most: Int = 5) -> [String] {
+      Scale.logarithmicTicks(from: low, to: high, most: most).map { String(format: "%g", $0) }
+    }
+    #expect(ticks(1, 20) == ["1", "2", "5", "10", "20"])
+    #expect(ticks(1, 100) == ["1", "3", "10", "30", "100"])
+    #expect(ticks(1e-4, 1e-1) == ["0.0001", "0.001", "0.01", "0.1"])
+    #expect(ticks(1e-9, 1, 4) == ["1e-09", "1e-06", "0.001", "1"])
+    #expect(ticks(2.2, 4.5).isEmpty && ticks(0, 4).isEmpty && ticks(3, 2).isEmpty)
   }
 
   @Test("The JSON has all trials and no process")

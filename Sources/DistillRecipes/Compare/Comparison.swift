@@ -39,13 +39,8 @@ public struct Comparison: Sendable {
     if sources.count == 1, let recipe = sources[0].recipe, !recipe.compare, recipe.settings.count < 2 {
       throw Self.nothingToCompare
     }
-    if RunFolder(folder).exists {
-      throw RunError("\(folder) holds a run: name another folder for the comparison with --output")
-    }
-    let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).filter { !$0.hasPrefix(".") }
-    guard names.isEmpty || names.contains(where: ["runs", "test-looks.jsonl"].contains) else {
-      throw RunError(
-        "\(folder) is not empty and holds no comparison: nothing in it is touched. Name another folder with --output")
+    try Folder.checkPlace(folder, of: "comparison", option: "--output") { names in
+      names.contains { ["runs", "test-looks.jsonl"].contains($0) }
     }
   }
 

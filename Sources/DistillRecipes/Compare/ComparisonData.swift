@@ -76,6 +76,8 @@ public struct ComparisonData: Codable, Sendable {
     /// On the test split, by metric.
     public var scores: [String: Double]
     public var validationAccuracy: Double?
+    /// Of the training examples whose labels it was shown.
+    public var trainingAccuracy: Double?
     /// A hash of all that the training depended on.
     public var identity: String
   }

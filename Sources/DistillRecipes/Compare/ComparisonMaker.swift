@@ -121,7 +121,7 @@ struct ComparisonMaker {
         for metric in metrics { own[metric.rawValue] = metric.value(student.metrics)?.ifFinite }
         return ComparisonData.Seed(
           seed: student.seed, scores: own, validationAccuracy: student.result.outcome.validation?.accuracy,
-          identity: student.job.identity)
+          trainingAccuracy: student.result.trainingAccuracy, identity: student.job.identity)
       },
       scores: scores,
       validationAccuracy: ReportData.Spread(arm.students.compactMap { $0.result.outcome.validation?.accuracy }),

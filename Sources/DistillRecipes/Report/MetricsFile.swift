@@ -137,11 +137,14 @@ public struct MetricsFile: Codable, Sendable, Hashable {
     public var scores: Scores
     /// On the validation split, of the weights that were kept: what to choose by.
     public var validationAccuracy: Double?
+    /// Of the training examples whose labels it was shown, at most 10,000 of them.
+    public var trainingAccuracy: Double?
     public var secondsPerStep: Double?
 
     enum CodingKeys: String, CodingKey {
       case seed
       case validationAccuracy = "validation_accuracy"
+      case trainingAccuracy = "training_accuracy"
       case secondsPerStep = "seconds_per_step"
     }
 
@@ -149,6 +152,7 @@ public struct MetricsFile: Codable, Sendable, Hashable {
       let container = try decoder.container(keyedBy: CodingKeys.self)
       seed = try container.decode(UInt64.self, forKey: .seed)
       validationAccuracy = try container.decodeIfPresent(Double.self, forKey: .validationAccuracy)
+      trainingAccuracy = try container.decodeIfPresent(Double.self, forKey: .trainingAccuracy)
       secondsPerStep = try container.decodeIfPresent(Double.self, forKey: .secondsPerStep)
       scores = try Scores(from: decoder)
     }
@@ -157,6 +161,7 @@ public struct MetricsFile: Codable, Sendable, Hashable {
       seed = result.seed
       scores = Scores(result.scores)
       validationAccuracy = result.validationAccuracy
+      trainingAccuracy = result.trainingAccuracy
       secondsPerStep = result.secondsPerStep
     }
 
@@ -164,6 +169,7 @@ public struct MetricsFile: Codable, Sendable, Hashable {
       var container = encoder.container(keyedBy: CodingKeys.self)
       try container.encode(seed, forKey: .seed)
       try container.encodeIfPresent(validationAccuracy, forKey: .validationAccuracy)
+      try container.encodeIfPresent(trainingAccuracy, forKey: .trainingAccuracy)
       try container.encodeIfPresent(secondsPerStep, forKey: .secondsPerStep)
       try scores.encode(to: encoder)
     }

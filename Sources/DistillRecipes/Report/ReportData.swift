@@ -243,16 +243,19 @@ extension ReportData {
     public var scores: Scores
     /// On the validation split, of the weights that were kept: what to choose by.
     public var validationAccuracy: Double?
+    /// Of the training examples whose labels it was shown.
+    public var trainingAccuracy: Double?
     public var secondsPerStep: Double?
     public var curve: [CurvePoint]
 
     public init(
-      seed: UInt64, scores: Scores, validationAccuracy: Double? = nil, secondsPerStep: Double? = nil,
-      curve: [CurvePoint] = []
+      seed: UInt64, scores: Scores, validationAccuracy: Double? = nil, trainingAccuracy: Double? = nil,
+      secondsPerStep: Double? = nil, curve: [CurvePoint] = []
     ) {
       self.seed = seed
       self.scores = scores
       self.validationAccuracy = validationAccuracy
+      self.trainingAccuracy = trainingAccuracy
       self.secondsPerStep = secondsPerStep
       self.curve = curve
     }

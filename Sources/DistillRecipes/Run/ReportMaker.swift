@@ -158,7 +158,7 @@ struct ReportMaker {
       seeds.append(
         ReportData.SeedResult(
           seed: job.randomSeed, scores: test.scores(ofTokens: isText),
-          validationAccuracy: result.outcome.validation?.accuracy,
+          validationAccuracy: result.outcome.validation?.accuracy, trainingAccuracy: result.trainingAccuracy,
           secondsPerStep: result.secondsPerStep, curve: curve(stages)))
     }
     // The tokens of a text are no classes that anybody wants to see one by one.

@@ -20,6 +20,24 @@ enum Folder {
     throw error(code, path)
   }
 
+  /// Whether a folder is a place for what a command writes: it is empty, or not there, or holds such a thing already.
+  ///
+  /// - Parameters:
+  ///   - thing: what is written, such as "study"
+  ///   - option: by which a person names the folder
+  ///   - isThing: whether these files in it are such a thing
+  /// - Throws: `RunError` where it holds something else.
+  static func checkPlace(_ path: String, of thing: String, option: String, isThing: ([String]) -> Bool) throws {
+    if RunFolder(path).exists {
+      throw RunError("\(path) holds a run: name another folder for the \(thing) with \(option)")
+    }
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    guard names.allSatisfy({ $0.hasPrefix(".") }) || isThing(names) else {
+      throw RunError(
+        "\(path) is not empty and holds no \(thing): nothing in it is touched. Name another folder with \(option)")
+    }
+  }
+
   /// Whether the folder could be made, found out by making one where it would be, which is taken away again at once.
   ///
   /// - Throws: `FileError` with the reason why not.

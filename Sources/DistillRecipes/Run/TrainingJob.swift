@@ -154,6 +154,8 @@ struct TrainingResult: Codable, Sendable {
   var outcome: Outcome
   /// On the test split, looked at once; nil where another stage follows.
   var test: Metrics?
+  /// Of the examples whose labels it was shown; nil where it has no test score either, and of texts.
+  var trainingAccuracy: Double?
   /// The identity of the teacher whose agreement and divergence are in `test`; nil: there was none.
   var besideTeacher: String?
   /// What was done to its biases; nil: nothing.

@@ -135,6 +135,7 @@ struct TrainingRunner {
     let perStep = steps > 0 ? (ContinuousClock.now - stepping) / .seconds(1) / Double(steps) : nil
     let correctedBias = try correctBias(of: student, job)
     let metrics = try job.isTested ? test(student, of: job, in: place) : nil
+    let trainingAccuracy = try job.isTested ? trainingAccuracy(of: student, job) : nil
     try board.finish(metrics?.scores(ofTokens: materials.test.predictsTokens), at: outcome.steps)
     let description = ModelFolder.Description(
       model: try specification(of: job), labels: materials.train.classNames, normalization: materials.normalization)
@@ -145,7 +146,7 @@ struct TrainingRunner {
       ).text)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     let result = TrainingResult(
-      identity: job.identity, outcome: outcome, test: metrics,
+      identity: job.identity, outcome: outcome, test: metrics, trainingAccuracy: trainingAccuracy,
       besideTeacher: metrics == nil ? nil : scoring?.identity, correctedBias: correctedBias, seconds: seconds,
       secondsPerStep: perStep,
       files: try Remains.hashes(of: job, in: place))
@@ -167,6 +168,16 @@ struct TrainingRunner {
     let logits = try test.logits(of: student).finiteOutputs(of: "the student '\(job.name)'", kind: .failure)
     try Checkpoint.write([NamedTensor(name: "logits", tensor: logits)], to: place.testLogits)
     return try Metrics(logits: logits, labels: test.labels, teacherLogits: teacherTestLogits)
+  }
+
+  /// How much a student recognizes, without augmentation, of the examples whose labels it was shown: of at most 10,000 of
+  /// them, spread over all. Nil of texts.
+  private func trainingAccuracy(of student: any Layer, _ job: TrainingJob) throws -> Double? {
+    guard !materials.train.predictsTokens, !job.labelled.isEmpty else { return nil }
+    let set = try materials.evaluationSet(
+      materials.joined, examples: spread(job.labelled, count: 10_000), device: device,
+      channelsLast: job.training.channelsLast)
+    return try Metrics(logits: set.logits(of: student), labels: set.labels).accuracy
   }
 
   /// Writes the model card again where it is missing: it holds nothing that the result does not say.

@@ -126,9 +126,9 @@ extension StudyDefinition {
     if found.compare {
       // What was found was found for the distilled student: the student alone is trained as it was, or it would be a weaker
       // one to be held against.
-      let alone = try Configuration.parse(text: recipe, fileName: "\(name).yaml").alone
-        .node(differingFrom: found.training)
-      if !(alone.entries ?? []).isEmpty { tree = tree.replacing("alone", with: alone) }
+      let before = try Configuration.parse(text: recipe, fileName: "\(name).yaml").alone
+      let alone = before.node(differingFrom: found.training)
+      if alone != found.alone.node(differingFrom: found.training) { tree = tree.replacing("alone", with: alone) }
     }
     // It must not go on with the run of the recipe that it comes from.
     tree.content = .map(

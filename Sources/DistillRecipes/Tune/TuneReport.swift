@@ -91,11 +91,23 @@ extension TuneData.Key {
         place(texts[index]).map { (place: $0, text: texts[index]) }
       }
     case .integers, .numbers:
-      let texts = domain.gridTexts(points: most)
+      let texts = roundTexts(most: most) ?? domain.gridTexts(points: most)
       return texts.compactMap { text in
         domain.place(of: text).map { (place: $0, text: Double(text).map(Self.short) ?? text) }
       }
     }
+  }
+
+  /// Of a logarithmic range; nil where it is too short for round numbers.
+  private func roundTexts(most: Int) -> [String]? {
+    let ends: (low: Double, high: Double)
+    switch domain {
+    case .integers(let low, let high, isLogarithmic: true): ends = (Double(low), Double(high))
+    case .numbers(let low, let high, isLogarithmic: true): ends = (low, high)
+    default: return nil
+    }
+    let ticks = Scale.logarithmicTicks(from: ends.low, to: ends.high, most: most)
+    return ticks.isEmpty ? nil : ticks.map(Self.short)
   }
 
   private static func short(_ value: Double) -> String { String(format: "%.3g", value) }
@@ -171,9 +183,13 @@ struct TuneAcrossSection {
 
   private func progress() -> Markup? {
     guard data.progress.count > 1 else { return nil }
-    let points = data.progress.map { step in
-      let value = data.goal.value(step.score)
-      return LineChart.Point(x: Double(step.trial), mean: value, low: value, high: value)
+    // It stays as it is until a better one comes.
+    var points: [LineChart.Point] = []
+    for step in data.progress {
+      let (trial, value) = (Double(step.trial), data.goal.value(step.score))
+      for height in [points.last?.mean, value].compactMap(\.self) {
+        points.append(LineChart.Point(x: trial, mean: height, low: height, high: height))
+      }
     }
     let chart = LineChart(
       id: "progress", title: "The best so far", lines: [.init(name: "best so far", tone: .distilled, points: points)],

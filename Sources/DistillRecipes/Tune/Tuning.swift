@@ -69,17 +69,10 @@ public struct Tuning: Sendable {
   }
 
   private static func checkPlace(_ folder: String) throws {
-    if RunFolder(folder).exists {
-      throw RunError("\(folder) holds a run: name another folder for the study with --study")
-    }
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    // Where only the database is missing, the study begins anew, and takes over what was trained.
-    let isStudy =
+    try Folder.checkPlace(folder, of: "study", option: "--study") { names in
+      // Where only the database is missing, the study begins anew, and takes over what was trained.
       FileManager.default.fileExists(atPath: database(in: folder))
-      || Set(["recipe.yaml", "trainings"]).isSubset(of: names)
-    guard names.allSatisfy({ $0.hasPrefix(".") }) || isStudy else {
-      throw RunError(
-        "\(folder) is not empty and holds no study: nothing in it is touched. Name another folder with --study")
+        || Set(["recipe.yaml", "trainings"]).isSubset(of: names)
     }
     try Folder.tryMaking(folder)
   }

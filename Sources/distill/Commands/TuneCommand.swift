@@ -118,12 +118,8 @@ struct TuneCommand: ParsableCommand {
     if resume, recipes.isEmpty, space.isEmpty, study != nil, let other = (changes + decidedAtTheStart).first {
       throw RunError("a study stays as it was begun, so that '\(other)' does not apply: leave it out")
     }
-    for (option, isGiven, needed) in [
-      ("--factor", factor != 3 && !halving, "--halving"), ("--first-rung", firstRung != 1 && !halving, "--halving"),
-      ("--points", points != 5 && sampler != .grid, "--sampler grid"),
-      ("--startup", startup != 10 && sampler != .bayesian, "--sampler bayesian"),
-    ] where isGiven {
-      throw RunError("\(option) is for \(needed), which is not asked for: add that, or leave \(option) out")
+    if let (name, whole, _) = details.first(where: { !$0.isAsked }) {
+      throw RunError("\(name) is for \(whole), which is not asked for: add that, or leave \(name) out")
     }
     var request = TuneRequest(recipe: recipes.first)
     request.overrides = changes
@@ -147,12 +143,20 @@ struct TuneCommand: ParsableCommand {
 
   /// The options that say what a study is, where they say something else than they do by themselves.
   private var decidedAtTheStart: [String] {
-    let options = [
-      ("--setting", setting != nil), ("--sampler", sampler != .bayesian), ("--halving", halving),
-      ("--factor", factor != 3), ("--first-rung", firstRung != 1), ("--points", points != 5),
-      ("--startup", startup != 10), ("--goal", goal != .accuracy), ("--seeds", seeds != nil), ("--seed", seed != 0),
-    ]
-    return options.filter(\.1).map(\.0)
+    func given(_ options: KeyValuePairs<String, Bool>) -> [String] { options.filter(\.value).map(\.key) }
+    return given(["--setting": setting != nil, "--sampler": sampler != .bayesian, "--halving": halving])
+      + details.map(\.name)
+      + given(["--goal": goal != .accuracy, "--seeds": seeds != nil, "--seed": seed != 0])
+  }
+
+  /// Of the same options those that are a detail of another one, and whether that one is there.
+  private var details: [(name: String, whole: String, isAsked: Bool)] {
+    var found: [(name: String, whole: String, isAsked: Bool)] = []
+    if factor != 3 { found.append(("--factor", "--halving", halving)) }
+    if firstRung != 1 { found.append(("--first-rung", "--halving", halving)) }
+    if points != 5 { found.append(("--points", "--sampler grid", sampler == .grid)) }
+    if startup != 10 { found.append(("--startup", "--sampler bayesian", sampler == .bayesian)) }
+    return found
   }
 
   /// - Throws: `RunError` for what is no time.

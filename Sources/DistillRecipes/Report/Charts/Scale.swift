@@ -51,6 +51,25 @@ struct Scale: Sendable {
     return (first...last).map { Double($0) * step }
   }
 
+  /// Round values between two positive ones for a logarithmic axis, `most` of them at the most: 1, 2, 5 and their multiples
+  /// by powers of ten, or 1 and 3, or the powers alone. Empty where that leaves fewer than two.
+  static func logarithmicTicks(from low: Double, to high: Double, most: Int) -> [Double] {
+    guard low > 0, high > low, high.isFinite, most > 1 else { return [] }
+    let powers = Int(log10(low).rounded(.down))...Int(log10(high).rounded(.up))
+    func values(_ leading: [Double]) -> [Double] {
+      let all = powers.flatMap { power in leading.map { $0 * pow(10, Double(power)) } }
+      let range = (low * (1 - 1e-9))...(high * (1 + 1e-9))
+      return all.filter { range.contains($0) }
+    }
+    let rich: [[Double]] = [values([1, 2, 5]), values([1, 3])]
+    var found = rich.first { $0.count <= most } ?? values([1])
+    if found.count > most {
+      let step = (found.count + most - 1) / most
+      found = found.indices.filter { $0.isMultiple(of: step) }.map { found[$0] }
+    }
+    return found.count > 1 ? found : []
+  }
+
   /// The decimals that tell two ticks apart.
   static func decimals(_ ticks: [Double]) -> Int {
     guard ticks.count > 1 else { return 2 }

@@ -8,8 +8,8 @@ import Foundation
 ///     (t(0.975, n − 1) + t(0.8, n − 1)) · s / √n
 ///
 /// with the standard deviation s of the differences. Among m comparisons the level is 0.05 / m, which is the strictest
-/// that Holm's correction may want of one: 0.975 becomes 1 − 0.025 / m. It is an estimate, and with few pairs a rough one, since s itself is
-/// known only roughly then.
+/// that Holm's correction may want of one: 0.975 becomes 1 − 0.025 / m. It is an estimate, and with few pairs a rough one,
+/// since s itself is known only roughly then.
 public struct Resolution: Codable, Sendable, Equatable {
   /// The standard deviation of the differences.
   public var deviation: Double
