@@ -86,7 +86,7 @@ let package = Package(
     .testTarget(
       name: "DistillDataTests",
       dependencies: [
-        "Torch", "DistillTokenizers", "DistillData", "TestSupport", "HostileReaders", "CPNG", "CTurboJPEG", "CZlib",
+        "Torch", "TorchNN", "DistillTokenizers", "DistillData", "TestSupport", "HostileReaders", "CPNG", "CTurboJPEG", "CZlib",
       ]),
     .testTarget(
       name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillModels", "TestSupport"]),
