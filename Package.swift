@@ -86,7 +86,8 @@ let package = Package(
     .testTarget(
       name: "DistillDataTests",
       dependencies: [
-        "Torch", "TorchNN", "DistillTokenizers", "DistillData", "TestSupport", "HostileReaders", "CPNG", "CTurboJPEG", "CZlib",
+        "Torch", "TorchNN", "DistillTokenizers", "DistillData", "TestSupport", "HostileReaders", "CPNG", "CTurboJPEG",
+        "CZlib",
       ]),
     .testTarget(
       name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillModels", "TestSupport"]),
