@@ -1,5 +1,6 @@
 import DistillData
 import DistillModels
+import DistillRuntime
 import Distillation
 import Foundation
 import Torch
@@ -7,19 +8,14 @@ import TorchNN
 
 /// A model that a person names, by its model folder or by the run folder whose student it is.
 struct NamedModel {
-  let folder: ModelFolder
-  let model: any Layer
-  let description: ModelFolder.Description
+  let predictor: Predictor
+
+  var folder: ModelFolder { predictor.folder }
+  var model: any Layer { predictor.model }
+  var description: ModelFolder.Description { predictor.description }
 
   /// - Throws: `RunError` when there is none, and whatever is wrong with its files.
-  init(_ path: String) throws {
-    folder = try Self.find(path)
-    (model, description) = try folder.load()
-    guard description.labels.count == description.model.classCount else {
-      throw RunError(
-        "\(folder.configuration): \(description.labels.count) labels for \(description.model.classCount) classes")
-    }
-  }
+  init(_ path: String) throws { predictor = try Predictor(Self.find(path).path, folds: false) }
 
   /// What its tokens are, where it predicts those of texts.
   var vocabulary: TextVocabulary? {
@@ -31,7 +27,7 @@ struct NamedModel {
   ///
   /// - Throws: `RunError` when that is not finite.
   func logits(_ dataset: any Dataset, _ examples: [Int], on device: Device) throws -> Tensor {
-    try model.move(to: device)
+    try predictor.move(to: device)
     return try EvaluationSet(dataset, examples: examples, normalization: description.normalization, device: device)
       .logits(of: model).finiteOutputs(of: folder.path)
   }
