@@ -134,7 +134,7 @@ let package = Package(
       name: "DocumentationTests",
       dependencies: [
         "Torch", "DistillTokenizers", "DistillData", "DistillRecipes", "distill", "distill-in-swift", "own-term",
-        "distill-text",
+        "distill-text", "predict",
       ]),
   ],
   swiftLanguageModes: [.v6]

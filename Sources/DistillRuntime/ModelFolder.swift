@@ -68,7 +68,8 @@ public struct ModelFolder: Sendable {
     }
     let description: Description
     do {
-      description = try isForeign ? Description(ForeignModel(folder: path)) : JSONDecoder().decode(Description.self, from: data)
+      description =
+        try isForeign ? Description(ForeignModel(folder: path)) : JSONDecoder().decode(Description.self, from: data)
     } catch let error where error is ModelError || error is CheckpointError {
       throw ModelFolderError("\(error)")
     } catch {

@@ -98,7 +98,8 @@ import TorchNN
       let predictor = try Predictor(folder)
       // (5 − 1) / 2 = 2 and (6 − 2) / 4 = 1; below zero ReLU cuts.
       try assertClose(
-        predictor.outputs(Tensor([5, 6, -3, 10] as [Float], shape: [2, 2])), Tensor([2, 1, 0, 2] as [Float], shape: [2, 2]),
+        predictor.outputs(Tensor([5, 6, -3, 10] as [Float], shape: [2, 2])),
+        Tensor([2, 1, 0, 2] as [Float], shape: [2, 2]),
         relative: 0, absolute: 1e-6)
       let best = try predictor.predict(rows: [[5, 6], [-3, 10]], top: 1).map { $0[0] }
       #expect(best.map(\.name) == ["no", "yes"])
