@@ -27,11 +27,11 @@ struct ExportCommandTests {
   }
 
   @Test(
-    "export compares what it wrote with ONNX Runtime", .enabled(if: ONNXPython.path != nil, ONNXPython.missing),
+    "export compares what it wrote with ONNX Runtime", .enabled(if: PythonEnvironment.onnx.path != nil, PythonEnvironment.onnx.missing),
     arguments: [[], ["--with-preprocessing"], ["--with-preprocessing", "--resize", "--layout", "nchw"]])
   func verified(options: [String]) throws {
     let folder = try Sample.folder()
-    let python = try #require(ONNXPython.path)
+    let python = try #require(PythonEnvironment.onnx.path)
     let name = "verified\(options.count).onnx"
     let outcome = try Command.run(
       ["export", "runs/sample/teacher", "-o", name, "--python", python, "--json"] + options, in: folder)
