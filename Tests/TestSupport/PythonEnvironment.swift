@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// Packages of Python that tests ask for what the other side makes of our files: the system's, or in an environment of the
-/// package's own that is made the first time.
+/// package's own that is made the first time, if it is not too large for that.
 public struct PythonEnvironment: Sendable {
   /// Where there is such a Python.
   public let path: String?
@@ -17,10 +17,22 @@ public struct PythonEnvironment: Sendable {
   public static let coreML = PythonEnvironment(
     ".venv-coreml", packages: ["coremltools==9.0"], modules: ["coremltools.libmilstoragepython"])
 
+  /// Hugging Face's transformers, with PyTorch: gigabytes, so people make this one themselves.
+  public static let transformers = PythonEnvironment(".venv-transformers", modules: ["transformers", "torch"])
+
+  private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().path
+
+  /// One that is there, or is not.
+  private init(_ name: String, modules: [String]) {
+    let own = "\(Self.root)/\(name)/bin/python"
+    path = ["python3", own].first { Self.run($0, ["-c", "import " + modules.joined(separator: ", ")]) }
+    missing =
+      "no Python with \(modules.joined(separator: " and ")) here: python3 -m venv \(name) && \(name)/bin/pip install \(modules.joined(separator: " "))"
+  }
+
   private init(_ name: String, packages: [String], modules: [String]) {
-    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      .deletingLastPathComponent().path
-    let environment = "\(root)/\(name)"
+    let environment = "\(Self.root)/\(name)"
     let own = "\(environment)/bin/python"
     func hasModules(_ python: String) -> Bool {
       Self.run(python, ["-c", "import " + modules.joined(separator: ", ")])

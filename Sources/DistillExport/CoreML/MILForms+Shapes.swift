@@ -14,20 +14,20 @@ extension MILForms {
       gives: results)
   }
 
-  /// From, to and step for each dimension; those of `squeezed` have one place, and are gone after.
+  /// The places of one dimension from, to and by a step.
   private static func slice(
-    _ call: MILCall, _ input: MILValue, axis: Int, from start: Int, to end: Int, by step: Int = 1, squeezes: Bool = false
+    _ call: MILCall, _ input: MILValue, axis: Int, from start: Int, to end: Int, by step: Int = 1
   ) throws -> MILValue {
-    let rank = input.shape.count
-    let others = (0..<rank).map { $0 != axis }
+    let others = input.shape.indices.map { $0 != axis }
+    var shape = input.shape
+    shape[axis] = max(0, (end - start + step - 1) / step)
     return try call.make(
       "slice_by_index",
       [
         "x": .value(input), "begin": .integers(others.map { $0 ? 0 : start }),
         "end": .integers(others.enumerated().map { $1 ? input.shape[$0] : end }),
         "stride": .integers(others.map { $0 ? 1 : step }), "begin_mask": .flags(others), "end_mask": .flags(others),
-        "squeeze_mask": .flags(others.map { !$0 && squeezes }),
-      ])
+      ], shape: shape)
   }
 
   private static func scattered(_ call: MILCall, _ updates: MILValue) throws -> MILValue {
@@ -85,7 +85,8 @@ extension MILForms {
       let axis = try call.dimension("dim", rank: input.shape.count)
       let index = try call.integer("index")
       let place = index < 0 ? index + input.shape[axis] : index
-      return [try slice(call, input, axis: axis, from: place, to: place + 1, squeezes: true)]
+      let row = try slice(call, input, axis: axis, from: place, to: place + 1)
+      return [try call.reshaped(row, to: call.resultShape)]
     },
     "aten::index_select": { call in
       let input = try call.input("self")
