@@ -28,6 +28,22 @@ struct ExportGraph {
     }
   }
 
+  /// The same, with batch normalization folded into the layer before it: always, never, or for nil where that gives the same
+  /// numbers, to 1e-5 of the largest.
+  init(of model: any Layer, like inputs: Tensor, foldsNormalization: Bool?) throws {
+    try self.init(of: model, like: inputs)
+    if try foldsNormalization ?? Self.foldsExactly(model, inputs) { try foldNormalizations() }
+  }
+
+  private static func foldsExactly(_ model: any Layer, _ inputs: Tensor) throws -> Bool {
+    guard model.namedModules.contains(where: { $0.module is BatchNorm }) else { return false }
+    return try model.withMode(training: false) {
+      // A model that cannot be planned is left as it is.
+      let plan = try? FrozenPlan(like: inputs, channelsLast: false) { [try model($0)] }
+      return try plan.map { try $0.deviation() <= 1e-5 } ?? false
+    }
+  }
+
   /// The calls that read each value.
   private var readers: [Int: [Int]] {
     var readers: [Int: [Int]] = [:]
@@ -82,14 +98,11 @@ struct ExportGraph {
     else { return nil }
     // A linear layer over more than rows has its features last, and a normalization the channels second.
     guard product.name.contains("conv") || graph.values[product.results[0]].shape.count == 2 else { return nil }
-    func precise(_ tensor: Tensor) throws -> Tensor { try tensor.detached().to(.float64) }
-    var scale = try (precise(variance) + epsilon).power(-0.5)
-    if let gamma = reader.constant("weight") { scale = try scale * precise(gamma) }
-    let old = try own.constant("bias").map(precise) ?? mean.zerosLike().to(.float64)
-    var bias = try (old - precise(mean)) * scale
-    if let beta = reader.constant("bias") { bias = try bias + precise(beta) }
+    let (scale, shift) = try Self.line(
+      mean: mean, variance: variance, weight: reader.constant("weight"), bias: reader.constant("bias"), epsilon: epsilon)
+    let bias = try own.constant("bias").map { try Self.precise($0) * scale + shift } ?? shift
     let rows = [weight.shape[0]] + Array(repeating: 1, count: weight.rank - 1)
-    let newWeight = try (precise(weight) * scale.reshaped(rows)).to(.float32)
+    let newWeight = try (Self.precise(weight) * scale.reshaped(rows)).to(.float32)
     let name = own.value("weight").flatMap { names[$0] }
     var folded = product
     folded.arguments["weight"] = add(newWeight, named: name)
@@ -97,6 +110,22 @@ struct ExportGraph {
       try bias.to(.float32), named: name.map { $0.hasSuffix("weight") ? $0.dropLast(6) + "bias" : "\($0).bias" })
     folded.results = normalization.results
     return folded
+  }
+}
+
+extension ExportGraph {
+  private static func precise(_ tensor: Tensor) throws -> Tensor { try tensor.detached().to(.float64) }
+
+  /// A batch normalization in evaluation as x · scale + shift, in float64:
+  ///
+  ///     scale = γ / √(σ² + ε),   shift = β − μ · scale
+  static func line(
+    mean: Tensor, variance: Tensor, weight: Tensor?, bias: Tensor?, epsilon: Double
+  ) throws -> (scale: Tensor, shift: Tensor) {
+    var scale = try (precise(variance) + epsilon).power(-0.5)
+    if let weight { scale = try scale * precise(weight) }
+    let shift = try -(precise(mean) * scale)
+    return (scale, try bias.map { try shift + precise($0) } ?? shift)
   }
 }
 

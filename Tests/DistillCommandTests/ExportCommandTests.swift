@@ -27,11 +27,11 @@ struct ExportCommandTests {
   }
 
   @Test(
-    "export compares what it wrote with ONNX Runtime", .enabled(if: ONNXPython.path != nil, ONNXPython.missing),
+    "export compares what it wrote with ONNX Runtime", .enabled(if: PythonEnvironment.onnx.path != nil, PythonEnvironment.onnx.missing),
     arguments: [[], ["--with-preprocessing"], ["--with-preprocessing", "--resize", "--layout", "nchw"]])
   func verified(options: [String]) throws {
     let folder = try Sample.folder()
-    let python = try #require(ONNXPython.path)
+    let python = try #require(PythonEnvironment.onnx.path)
     let name = "verified\(options.count).onnx"
     let outcome = try Command.run(
       ["export", "runs/sample/teacher", "-o", name, "--python", python, "--json"] + options, in: folder)
@@ -42,6 +42,37 @@ struct ExportCommandTests {
     let batches = try #require(check["batches"] as? [[String: Any]])
     #expect(batches.map { $0["examples"] as? Int } == [1, 7])
     #expect(batches.allSatisfy { ($0["difference"] as? Double ?? 1) < 1e-4 })
+  }
+
+  @Test(
+    "export writes a package for Core ML, and lets coremltools read and compute it",
+    .enabled(if: PythonEnvironment.coreML.path != nil, PythonEnvironment.coreML.missing),
+    arguments: [[], ["--arrays", "--output-name", "scores"], ["--half"]])
+  func coreML(options: [String]) throws {
+    let folder = try Sample.folder()
+    let python = try #require(PythonEnvironment.coreML.path)
+    let name = "verified\(options.count).mlpackage"
+    let arguments =
+      ["export", "runs/sample", "--format", "core-ml", "-o", name, "--python", python] + options
+    let outcome = try Command.run(arguments + ["--json"], in: folder)
+    #expect(outcome.code == 0, "\(outcome.everything)")
+    let result = try outcome.object()
+    let check = try #require(result["verification"] as? [String: Any])
+    #expect((check["runtime"] as? String)?.hasPrefix("coremltools") == true)
+    let batches = try #require(check["batches"] as? [[String: Any]])
+    #expect(batches.count == 2 && batches.allSatisfy { $0["seconds_there"] == nil })
+    #expect(batches.allSatisfy { ($0["difference"] as? Double ?? 1) < (options == ["--half"] ? 0.1 : 1e-4) })
+    let isArray = options.contains("--arrays")
+    #expect(
+      result["input"] as? String == (isArray ? "input: float32, 1 × 1 × 8 × 8" : "image: picture, 8 × 8, grey"))
+    #expect((result["output"] as? String)?.hasPrefix(isArray ? "scores: float32, 1 × 10" : "classLabel") == true)
+    for file in ["Manifest.json", "Data/com.apple.CoreML/model.mlmodel", "Data/com.apple.CoreML/weights/weight.bin"] {
+      #expect(FileManager.default.fileExists(atPath: "\(folder)/\(name)/\(file)"))
+    }
+    let again = try Command.run(arguments, in: folder)
+    #expect(again.code == 2 && again.errors.contains("--force"))
+    let forced = try Command.run(arguments + ["--force"], in: folder)
+    #expect(forced.code == 0 && forced.output.contains("differs by"), "\(forced.everything)")
   }
 
   @Test("export writes a folder for Python, which the other commands read too")
@@ -85,6 +116,10 @@ struct ExportCommandTests {
       (["export", "runs/sample", "-o", "x.onnx", "--format", "hugging-face", "--no-fold"], "--no-fold"),
       (["export", "runs/sample", "-o", "recipe.yaml", "--format", "hugging-face", "--force"], "recipe.yaml"),
       (["export", "runs/sample", "-o", "x.onnx", "--format", "coreml"], "hugging-face"),
+      (["export", "runs/sample", "-o", "x.onnx", "--format", "core-ml"], ".mlpackage"),
+      (["export", "runs/sample", "-o", "x.onnx", "--half"], "core-ml"),
+      (["export", "runs/sample", "-o", "x.mlpackage", "--format", "core-ml", "--resize"], "--resize"),
+      (["export", "runs/sample", "-o", "x.mlpackage", "--format", "core-ml", "--output-name", "y"], "--arrays"),
     ] as [([String], String)])
   func misfit(arguments: [String], word: String) throws {
     let outcome = try Command.run(arguments, in: try Sample.folder())

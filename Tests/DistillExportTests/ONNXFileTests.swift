@@ -85,7 +85,7 @@ import TorchNN
     for (given, wanted) in zip(try numbers("bias"), [9.5, 17] as [Float]) { #expect(abs(given - wanted) < 2e-5) }
   }
 
-  @Test("Many weights are in a file beside it, which ONNX Runtime finds", .enabled(if: ONNXPython.path != nil))
+  @Test("Many weights are in a file beside it, which ONNX Runtime finds", .enabled(if: PythonEnvironment.onnx.path != nil))
   func externalWeights() throws {
     var options = ONNXModel.Options()
     options.externalWeightsFrom = 0
@@ -104,14 +104,14 @@ import TorchNN
         #expect(facts["location"] == "large.onnx.data" && (Int(facts["offset"] ?? "") ?? 1) % 4096 == 0)
       }
       let check = try made.check(
-        at: path, against: model, examples: inputs, python: try #require(ONNXPython.path))
+        at: path, against: model, examples: inputs, python: try #require(PythonEnvironment.onnx.path))
       #expect(check.isSame)
     }
   }
 
   @Test(
     "Pictures go in as bytes, in both layouts and in any size, and tables as they are",
-    .enabled(if: ONNXPython.path != nil),
+    .enabled(if: PythonEnvironment.onnx.path != nil),
     arguments: [
       ONNXPreprocessing(),
       ONNXPreprocessing(
@@ -129,7 +129,7 @@ import TorchNN
     #expect(made.inputSentence == "image: uint8, batch × \(shape)")
   }
 
-  @Test("Tables are normalized in the file", .enabled(if: ONNXPython.path != nil))
+  @Test("Tables are normalized in the file", .enabled(if: PythonEnvironment.onnx.path != nil))
   func tables() throws {
     var options = ONNXModel.Options()
     options.preprocessing = ONNXPreprocessing(
@@ -138,12 +138,12 @@ import TorchNN
     try Sample.expectSame(model, Sample.numbers([2, 4]), options)
   }
 
-  @Test("The Swift of the guide is this", .enabled(if: ONNXPython.path != nil))
+  @Test("The Swift of the guide is this", .enabled(if: PythonEnvironment.onnx.path != nil))
   func guide() throws {
     let (student, images) = (try Sample.model(Self.small), try Sample.numbers([2, 3, 8, 8]))
     try withTemporaryFolder { folder in
       let file = "\(folder)/student.onnx"
-      let python = try #require(ONNXPython.path)
+      let python = try #require(PythonEnvironment.onnx.path)
       // begin
       var options = ONNXModel.Options()
       options.metadata["labels"] = "[\"cat\", \"dog\"]"
@@ -167,7 +167,7 @@ import TorchNN
     #expect(shown.split(separator: "\n").map(String.init) == lines)
   }
 
-  @Test("A runtime that gives other numbers is found out", .enabled(if: ONNXPython.path != nil))
+  @Test("A runtime that gives other numbers is found out", .enabled(if: PythonEnvironment.onnx.path != nil))
   func difference() throws {
     let model = try Sample.model(Self.small)
     let inputs = try Sample.numbers([2, 3, 8, 8])
@@ -176,7 +176,7 @@ import TorchNN
       let path = "\(folder)/x.onnx"
       try made.write(to: path)
       try withoutGradient { try model.parameters[0].copy(from: model.parameters[0] * 1.01) }
-      let python = try #require(ONNXPython.path)
+      let python = try #require(PythonEnvironment.onnx.path)
       let check = try made.check(at: path, against: model, examples: inputs, python: python)
       #expect(!check.isSame && check.batches.allSatisfy { $0.difference > 1e-5 })
       try Data("no model".utf8).write(to: URL(fileURLWithPath: path))

@@ -7,7 +7,7 @@ import Torch
 import TorchNN
 
 /// Every family of the zoo gives in ONNX Runtime what it gives here.
-@Suite(.enabled(if: ONNXPython.path != nil, ONNXPython.missing), .timeLimit(.minutes(10)))
+@Suite(.enabled(if: PythonEnvironment.onnx.path != nil, PythonEnvironment.onnx.missing), .timeLimit(.minutes(10)))
 struct ONNXZooTests {
   /// Small models of every family, and of their options that change what is computed.
   static let specifications: [ModelSpecification] = [

@@ -56,7 +56,7 @@ enum Sample {
     _ model: any Layer, _ inputs: Tensor, _ options: ONNXModel.Options = ONNXModel.Options(),
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> ONNXModel {
-    let python = try #require(ONNXPython.path)
+    let python = try #require(PythonEnvironment.onnx.path)
     return try withTemporaryFolder { folder in
       let made = try ONNXModel(of: model, like: inputs, options: options)
       let path = "\(folder)/model.onnx"

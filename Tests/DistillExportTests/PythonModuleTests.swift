@@ -15,7 +15,7 @@ enum TorchPython {
   static let path: String? = {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().path
-    return ["python3", "\(root)/.venv-torch/bin/python"].first { ONNXPython.run($0, ["-c", "import torch"]) }
+    return ["python3", "\(root)/.venv-torch/bin/python"].first { PythonEnvironment.run($0, ["-c", "import torch"]) }
   }()
 }
 
@@ -36,7 +36,7 @@ enum TorchPython {
     #expect(module.constants.isEmpty)
   }
 
-  @Test("Every family of the zoo is Python that can be read", .enabled(if: ONNXPython.run("python3", ["-c", ""])))
+  @Test("Every family of the zoo is Python that can be read", .enabled(if: PythonEnvironment.run("python3", ["-c", ""])))
   func syntax() throws {
     try withTemporaryFolder { folder in
       for (number, specification) in ONNXZooTests.specifications.enumerated() {
@@ -44,7 +44,7 @@ enum TorchPython {
         try Data(module.source.utf8).write(to: URL(fileURLWithPath: "\(folder)/\(number).py"))
       }
       let program = "import ast, glob, sys\nfor path in glob.glob(sys.argv[1] + '/*.py'): ast.parse(open(path).read())"
-      #expect(ONNXPython.run("python3", ["-c", program, folder]))
+      #expect(PythonEnvironment.run("python3", ["-c", program, folder]))
     }
   }
 
@@ -73,9 +73,7 @@ enum TorchPython {
     of specification: ModelSpecification
   ) throws -> (model: any FeatureClassifier, inputs: Tensor, module: PythonModule) {
     let model = try Sample.model(specification)
-    let isText = try ModelZoo.architecture(named: specification.architecture).input == .tokens
-    let shape = [3] + specification.inputShape
-    let inputs = try isText ? Sample.tokens(shape, below: specification.classCount) : Sample.numbers(shape)
+    let inputs = try ONNXZooTests.inputs(specification, 3)
     return (model, inputs, try PythonModule(of: model, like: inputs))
   }
 }

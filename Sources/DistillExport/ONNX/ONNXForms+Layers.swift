@@ -101,25 +101,14 @@ extension ONNXForms {
       guard type == "AveragePool" else { throw call.failure("\(old) is not parted evenly into \(new)") }
       // Parts that overlap: a matrix from the left for rows, and one from the right for columns.
       var result = input
-      let columns = try call.builder.initializer("pooling", means(of: old[count - 1], in: new[count - 1], along: 0))
+      let columns = try call.builder.initializer("pooling", PoolingMatrix.means(of: old[count - 1], in: new[count - 1], along: 0))
       result = call.node("MatMul", [result, columns])
       if count == 2 {
         result = call.node(
-          "MatMul", [call.builder.initializer("pooling", try means(of: old[0], in: new[0], along: 1)), result])
+          "MatMul", [call.builder.initializer("pooling", try PoolingMatrix.means(of: old[0], in: new[0], along: 1)), result])
       }
       return [result]
     }
-  }
-
-  /// The matrix that takes the mean of each of `new` parts of `old` numbers: `[old, new]` for what stands along rows (0), or
-  /// `[new, old]` (1).
-  private static func means(of old: Int, in new: Int, along side: Int) throws -> Tensor {
-    var numbers = [Float](repeating: 0, count: old * new)
-    for part in 0..<new {
-      let range = part * old / new..<((part + 1) * old + new - 1) / new
-      for place in range { numbers[side == 1 ? part * old + place : place * new + part] = 1 / Float(range.count) }
-    }
-    return try Tensor(numbers, shape: side == 1 ? [new, old] : [old, new])
   }
 
   // MARK: Normalization
@@ -172,7 +161,7 @@ extension ONNXForms {
           try hasBias
           ? call.builder.initializer("bias", .concatenated([stacked(layer, 2), stacked(layer, 3)], along: 1)) : ""
         let bounds = try [layer, layer + 1].map { try call.builder.integers([$0 * directions]) }
-        let starts = try given.map { call.node("Slice", [try call.name($0), bounds[0], bounds[1], axis]) }
+        let starts = try given.map { call.node("Slice", [try call.written($0), bounds[0], bounds[1], axis]) }
         var attributes: [ONNXAttribute] = [
           .integer("hidden_size", hidden), .text("direction", directions == 2 ? "bidirectional" : "forward"),
         ]

@@ -88,7 +88,7 @@ extension ONNXForms {
     },
     "aten::cat": { call in
       let parts = try call.values("tensors").map {
-        call.cast(try call.name($0), from: call.graph.values[$0].dtype, to: call.result.dtype)
+        call.cast(try call.written($0), from: call.graph.values[$0].dtype, to: call.result.dtype)
       }
       return [call.node("Concat", parts, [.integer("axis", try call.integer("dim"))])]
     },
@@ -96,7 +96,7 @@ extension ONNXForms {
       let axis = try call.dimension("dim", rank: call.result.shape.count)
       let axes = try call.builder.integers([axis])
       let parts = try call.values("tensors").map {
-        let part = call.cast(try call.name($0), from: call.graph.values[$0].dtype, to: call.result.dtype)
+        let part = call.cast(try call.written($0), from: call.graph.values[$0].dtype, to: call.result.dtype)
         return call.node("Unsqueeze", [part, axes])
       }
       return [call.node("Concat", parts, [.integer("axis", axis)])]

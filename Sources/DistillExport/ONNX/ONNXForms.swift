@@ -1,23 +1,16 @@
 import Torch
 
 /// What libtorch's operators are in ONNX.
-enum ONNXForms {
-  /// Makes the nodes of a call, and gives the names of its results.
-  typealias Form = @Sendable (ONNXCall) throws -> [String]
+enum ONNXForms: ExportForms {
+  typealias Call = ONNXCall
 
-  /// By the name of the operator, and where its overloads differ, of the overload.
   static let all: [String: Form] = [arithmetic, activations, comparisons, shapes, layers, reductions, creations]
     .reduce(into: [:]) { $0.merge($1) { first, _ in first } }
-
-  static func form(of call: RecordedGraph.Call) -> Form? { all["\(call.name).\(call.overload)"] ?? all[call.name] }
 
   /// Operators that are one node of one input, in the type of the result.
   static func plain(_ names: [String: String]) -> [String: Form] {
     names.mapValues { type in { call in [call.node(type, [try call.input("self", as: call.result.dtype)])] } }
   }
-
-  /// What leaves its input as it is.
-  static func same(_ argument: String) -> Form { { call in [try call.input(argument)] } }
 
   // MARK: Element by element
 

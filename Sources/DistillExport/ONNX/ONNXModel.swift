@@ -55,8 +55,7 @@ public struct ONNXModel {
   ///   written down.
   public init(of model: any Layer, like inputs: Tensor, options: Options = Options()) throws {
     self.options = options
-    var graph = try ExportGraph(of: model, like: inputs)
-    if try options.foldsNormalization ?? Self.foldsExactly(model, inputs) { try graph.foldNormalizations() }
+    let graph = try ExportGraph(of: model, like: inputs, foldsNormalization: options.foldsNormalization)
     foldedNormalizations = graph.foldedNormalizations
 
     let shape = inputs.shape.dropFirst()
@@ -68,7 +67,9 @@ public struct ONNXModel {
     }
     let builder = ONNXGraphBuilder(input: inputName, output: outputName)
     let taken = try Self.preprocess(inputName, shape: Array(shape), options.preprocessing, inputs.dtype, builder)
-    var output = try Self.emit(graph, taking: taken, to: builder)
+    var output = try graph.write(
+      by: ONNXForms.self, taking: taken, constant: { builder.initializer($1 ?? "constant", $0) },
+      call: { ONNXCall(call: $0, graph: graph.graph, builder: builder, written: $1) })
     if builder.isMade(output) {
       builder.rename(output, to: outputName)
     } else {
@@ -110,16 +111,6 @@ public struct ONNXModel {
 
   // MARK: Making
 
-  /// Whether folded normalization gives the same numbers, to 1e-5 of the largest.
-  private static func foldsExactly(_ model: any Layer, _ inputs: Tensor) throws -> Bool {
-    guard model.namedModules.contains(where: { $0.module is BatchNorm }) else { return false }
-    return try model.withMode(training: false) {
-      // A model that cannot be planned is left as it is.
-      let plan = try? FrozenPlan(like: inputs, channelsLast: false) { [try model($0)] }
-      return try plan.map { try $0.deviation() <= 1e-5 } ?? false
-    }
-  }
-
   private static func preprocess(
     _ input: String, shape: [Int], _ preprocessing: ONNXPreprocessing?, _ dtype: DType, _ builder: ONNXGraphBuilder
   ) throws -> String {
@@ -135,40 +126,6 @@ public struct ONNXModel {
     }
     guard !preprocessing.resizes else { throw ExportError("only pictures can be brought to another size") }
     return try nodes.normalized(input, shape: shape)
-  }
-
-  /// Writes every call as its form, and gives the name of the output.
-  private static func emit(
-    _ export: ExportGraph, taking input: String, to builder: ONNXGraphBuilder
-  ) throws -> String {
-    let graph = export.graph
-    var missing: [String] = []
-    for call in graph.calls where ONNXForms.form(of: call) == nil {
-      let name = call.overload.isEmpty ? call.name : "\(call.name).\(call.overload)"
-      if !missing.contains(name) { missing.append(name) }
-    }
-    guard missing.isEmpty else {
-      throw ExportError(
-        "the model calls \(missing.joined(separator: ", ")), which \(missing.count == 1 ? "has" : "have") no ONNX form "
-          + "here yet: add one to ONNXForms")
-    }
-    guard graph.outputs.count == 1 else { throw ExportError("the model gives \(graph.outputs.count) outputs") }
-    var names = [0: input]
-    func name(_ value: Int) throws -> String {
-      if let known = names[value] { return known }
-      guard let constant = graph.values[value].constant else {
-        throw ExportError("the model needs value \(value), which nothing gives")
-      }
-      let made = builder.initializer(export.names[value] ?? "constant", constant)
-      names[value] = made
-      return made
-    }
-    for call in graph.calls {
-      guard let form = ONNXForms.form(of: call) else { continue }
-      let results = try form(ONNXCall(call: call, graph: graph, builder: builder, name: name))
-      for (value, given) in zip(call.results, results) { names[value] = given }
-    }
-    return try name(graph.outputs[0])
   }
 
   // MARK: What goes in and comes out

@@ -36,6 +36,14 @@ public struct ExportSource {
 
   public var isForPictures: Bool { description.model.inputShape.count == 3 && !takesTokens }
 
+  /// The classes that it tells apart; nil where it gives something else than a number for each: the next token, or where a
+  /// text lies among others.
+  public var classes: [String]? {
+    if model is any GenerativeLayer { return nil }
+    if case .text(let head) = description.model.options["head"], head.hasSuffix("embedding") { return nil }
+    return description.labels
+  }
+
   /// Some inputs as it takes them, drawn with a seed: numbers around 0, or tokens.
   public func examples(_ count: Int = 7) throws -> Tensor {
     let shape = [count] + description.model.inputShape

@@ -77,15 +77,53 @@ public struct HuggingFaceFolder {
     ) { first, _ in first }
     result["label2id"] = Dictionary(description.labels.enumerated().map { ($0.element, $0.offset) }) { first, _ in first
     }
-    return result.merging(theirs(description)) { $1 }
+    return result.merging(theirs(source)) { $1 }
   }
 
-  /// Where the architecture is one of theirs, their words for it: GPT-2 of transformers, ResNet of timm.
-  private static func theirs(_ description: ModelFolder.Description) -> [String: Any] {
+  /// Where the architecture is one of theirs, and our keys are theirs too, their words for it: BERT, GPT-2 and Llama of
+  /// transformers, ResNet of timm.
+  private static func theirs(_ source: ExportSource) -> [String: Any] {
+    let description = source.description
     let (model, options) = (description.model, description.model.options)
     func integer(_ name: String) -> Int { if case .integer(let value) = options[name] { value } else { 0 } }
     func flag(_ name: String) -> Bool { options[name] == .flag(true) }
+    /// How many rows a weight has.
+    func rows(_ key: String) -> Int { source.model.state.first { $0.name == key }?.tensor.shape.first ?? 0 }
+    func text(_ name: String) -> String { if case .text(let value) = options[name] { value } else { "" } }
+    func number(_ name: String) -> Double {
+      switch options[name] {
+      case .number(let value): value
+      case .integer(let value): Double(value)
+      default: 0
+      }
+    }
     switch model.architecture {
+    case "bert" where isBERT(description):
+      let activations = ["gelu-tanh": "gelu_pytorch_tanh"]
+      return [
+        "model_type": "bert", "architectures": ["BertForSequenceClassification"], "vocab_size": integer("vocabulary"),
+        "num_hidden_layers": integer("depth"), "hidden_size": integer("width"),
+        "num_attention_heads": integer("heads"),
+        "intermediate_size": rows("bert.encoder.layer.0.intermediate.dense.weight"),
+        "hidden_act": activations[text("activation")] ?? text("activation"),
+        "max_position_embeddings": integer("length"), "type_vocab_size": integer("types"),
+        "pad_token_id": integer("padding"), "layer_norm_eps": number("epsilon"),
+        "hidden_dropout_prob": number("dropout"), "attention_probs_dropout_prob": 0.0,
+      ]
+    case "llama":
+      let (width, heads, length) = (integer("width"), integer("heads"), integer("length"))
+      let (keyHeads, headWidth) = (integer("key_heads"), integer("head_width"))
+      return [
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": model.classCount,
+        "num_hidden_layers": integer("depth"), "hidden_size": width, "num_attention_heads": heads,
+        "num_key_value_heads": keyHeads == 0 ? heads : keyHeads, "head_dim": headWidth == 0 ? width / heads : headWidth,
+        "intermediate_size": rows("model.layers.0.mlp.gate_proj.weight"),
+        "hidden_act": "silu", "max_position_embeddings": max(length, model.inputShape[0]),
+        "rms_norm_eps": number("epsilon"), "rope_theta": number("base"),
+        "rope_parameters": ["rope_type": "default", "rope_theta": number("base")],
+        "tie_word_embeddings": flag("tied"), "attention_bias": false, "mlp_bias": false, "attention_dropout": 0.0,
+        "bos_token_id": NSNull(), "eos_token_id": NSNull(),
+      ]
     case "decoder":
       return [
         "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": integer("depth"),
@@ -109,6 +147,13 @@ public struct HuggingFaceFolder {
       ]
     default: return [:]
     }
+  }
+
+  /// Whether it is what transformers' `BertForSequenceClassification` computes.
+  private static func isBERT(_ description: ModelFolder.Description) -> Bool {
+    let options = description.model.options
+    return options["pooling"] == .text("tanh") && options["head"] == .text("classes")
+      && options["places_after_padding"] == .flag(false) && options["types"] != .integer(0)
   }
 
   /// For their image processors; nil where the inputs are no pictures.
@@ -162,7 +207,11 @@ public struct HuggingFaceFolder {
 
       """
     switch source.description.model.architecture {
-    case "decoder": loading += "\nIn transformers: `GPT2LMHeadModel.from_pretrained(folder)`.\n"
+    case "bert" where isBERT(source.description):
+      loading +=
+        "\nIn transformers: `AutoModelForSequenceClassification.from_pretrained(folder)`, with `attention_mask` 1 where a "
+        + "token is not padding.\n"
+    case "decoder", "llama": loading += "\nIn transformers: `AutoModelForCausalLM.from_pretrained(folder)`.\n"
     case "resnet" where source.description.model.options["small_images"] != .flag(true):
       loading += "\nIn timm: `timm.create_model(\"local-dir:\" + folder, pretrained=True)`.\n"
     default: break

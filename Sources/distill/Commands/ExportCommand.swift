@@ -11,7 +11,7 @@ import TorchNN
 struct ExportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "export",
-    abstract: "Write a model in a form that other programs run: ONNX, or a folder for Python.",
+    abstract: "Write a model in a form that other programs run: ONNX, Core ML, or a folder for Python.",
     discussion: """
       A model is named by its folder, or by a run folder, which stands for its student. An ONNX file takes batches of any \
       size and gives the logits. What was written is run by the other program, where a Python has it, and compared with \
@@ -21,15 +21,18 @@ struct ExportCommand: ParsableCommand {
         distill export Models/mine -o mine.onnx --with-preprocessing
         distill export Models/mine -o mine.onnx --with-preprocessing --resize --layout nchw
         distill export runs/digits -o student.onnx --python ~/onnx/bin/python --json
+        distill export runs/digits --format core-ml -o Student.mlpackage
         distill export runs/digits --format hugging-face -o student
 
       With --with-preprocessing the file takes pictures as bytes, 0 to 255, and does itself what is done to them in \
-      training; with --resize pictures of any size. The folder of hugging-face has weights, configuration, model card and \
-      a Python module, model.py, that needs PyTorch alone.
+      training; with --resize pictures of any size. A package of core-ml takes a picture and gives its class with a \
+      probability for each, where the model is for that; with --arrays the numbers that the model takes and gives. The \
+      folder of hugging-face has weights, configuration, model card and a Python module, model.py, that needs PyTorch alone.
       """)
 
   enum Format: String, CaseIterable, Encodable, ExpressibleByArgument {
     case onnx
+    case coreML = "core-ml"
     case huggingFace = "hugging-face"
   }
 
@@ -37,11 +40,11 @@ struct ExportCommand: ParsableCommand {
   var model: String
 
   @Option(
-    name: [.customShort("o"), .customLong("output")], help: "The file or folder to write, such as student.onnx.",
+    name: [.customShort("o"), .customLong("output")], help: "The file or folder to write, such as student.onnx or Student.mlpackage.",
     completion: .file())
   var place: String
 
-  @Option(help: "What to write: onnx or hugging-face.")
+  @Option(help: "What to write: onnx, core-ml or hugging-face.")
   var format = Format.onnx
 
   @Flag(help: "Replace what is there already.")
@@ -55,6 +58,12 @@ struct ExportCommand: ParsableCommand {
 
   @Flag(help: "Of --with-preprocessing: take pictures of any size.")
   var resize = false
+
+  @Flag(help: "Of core-ml: take and give arrays of numbers in place of a picture and its class.")
+  var arrays = false
+
+  @Flag(help: "Of core-ml: weights and computation in float16, which the Neural Engine needs.")
+  var half = false
 
   @Flag(
     inversion: .prefixedNo,
@@ -73,7 +82,7 @@ struct ExportCommand: ParsableCommand {
   @Flag(inversion: .prefixedNo, help: "Let the other program run what was written, and compare.")
   var verify = true
 
-  @Option(help: "A Python with onnxruntime and, if possible, onnx; for hugging-face with torch.")
+  @Option(help: "A Python with onnxruntime and, if possible, onnx; for core-ml with coremltools, for hugging-face with torch.")
   var python = "python3"
 
   @OptionGroup var output: OutputOptions
@@ -88,6 +97,9 @@ struct ExportCommand: ParsableCommand {
     case .onnx:
       for path in externalWeights ? [place, "\(place).data"] : [place] { try NewFile.check(path, force: force) }
       result = try writeONNX(ExportSource(model), progress)
+    case .coreML:
+      try checkPackage()
+      result = try writePackage(ExportSource(model), progress)
     case .huggingFace:
       try HuggingFaceFolder(place).check(force: force)
       result = try writeFolder(ExportSource(model), progress)
@@ -98,13 +110,16 @@ struct ExportCommand: ParsableCommand {
   }
 
   private func checkOptions() throws {
-    let ofONNX = [
-      ("--with-preprocessing", withPreprocessing), ("--layout", layout != nil), ("--resize", resize),
-      ("--fold and --no-fold", fold != nil), ("--input-name", inputName != nil), ("--output-name", outputName != nil),
-      ("--external-weights", externalWeights),
+    let options: [(name: String, isGiven: Bool, formats: [Format])] = [
+      ("--with-preprocessing", withPreprocessing, [.onnx]), ("--layout", layout != nil, [.onnx]),
+      ("--resize", resize, [.onnx]), ("--external-weights", externalWeights, [.onnx]),
+      ("--fold and --no-fold", fold != nil, [.onnx, .coreML]), ("--input-name", inputName != nil, [.onnx, .coreML]),
+      ("--output-name", outputName != nil, [.onnx, .coreML]), ("--arrays", arrays, [.coreML]),
+      ("--half", half, [.coreML]),
     ]
-    if format != .onnx, let lost = ofONNX.first(where: \.1) {
-      throw RunError("\(lost.0) is for --format onnx, and not for \(format.rawValue)")
+    if let lost = options.first(where: { $0.isGiven && !$0.formats.contains(format) }) {
+      let known = lost.formats.map(\.rawValue).joined(separator: " and ")
+      throw RunError("\(lost.name) is for --format \(known), and not for \(format.rawValue)")
     }
     if !withPreprocessing, let lost = layout != nil ? "--layout" : resize ? "--resize" : nil {
       throw RunError("\(lost) is a part of --with-preprocessing: give that, too")
@@ -151,6 +166,57 @@ struct ExportCommand: ParsableCommand {
     }
     if externalWeights { options.externalWeightsFrom = 0 }
     return options
+  }
+
+  // MARK: Core ML
+
+  private func checkPackage() throws {
+    guard place.hasSuffix(".mlpackage") else {
+      throw RunError("a package of Core ML is a folder whose name ends with .mlpackage, and \(place) does not")
+    }
+    guard FileManager.default.fileExists(atPath: place) else { return }
+    guard CoreMLModel.isPackage(place) else {
+      throw RunError("\(place) is there already and is no package of Core ML, so it is not replaced: name another one")
+    }
+    guard force else {
+      throw RunError("\(place) is there already: name another package, or replace it with --force")
+    }
+  }
+
+  private func writePackage(_ source: ExportSource, _ progress: RunObserver) throws -> Result {
+    let examples = try source.examples(2)
+    var options = CoreMLModel.Options()
+    options.foldsNormalization = fold
+    options.isHalf = half
+    options.inputName = inputName
+    if let outputName { options.outputName = outputName }
+    let shape = source.description.model.inputShape
+    options.summary = "\(source.description.model.architecture), by distill"
+    options.metadata = try source.facts()
+    if !arrays {
+      options.labels = source.classes
+      if source.isForPictures, [1, 3].contains(shape[0]) {
+        options.picture = .init(normalization: source.description.normalization)
+      }
+    }
+    if options.labels != nil, outputName != nil {
+      throw RunError("what gives a class calls it \(CoreMLModel.labelName): --output-name is for --arrays")
+    }
+    let made = try CoreMLModel(of: source.model, like: examples, options: options)
+    progress(.stage("writing \(place)"))
+    try made.write(to: place)
+    progress(.stage("reading it with coremltools"))
+    var result = Result(source.path, format, CoreMLModel.files(at: place))
+    result.specificationVersion = CoreMLModel.specificationVersion
+    (result.input, result.output) = (made.inputSentence, made.outputSentence)
+    result.weights = made.weightCount
+    result.foldedNormalizations = made.foldedNormalizations
+    result.operators = made.operators
+    result.take(
+      verification("coremltools") {
+        try made.check(at: place, against: source.model, examples: examples, python: python)
+      }, of: place)
+    return result
   }
 
   // MARK: A folder for Python
@@ -207,6 +273,7 @@ struct ExportCommand: ParsableCommand {
     var files: [File]
     var weights = 0
     var operatorSet: Int?
+    var specificationVersion: Int?
     var input: String?
     var output: String?
     var foldedNormalizations: Int?
@@ -248,23 +315,36 @@ struct ExportCommand: ParsableCommand {
     if let given = result.output { table.add(["gives", Terminal.plain(given)]) }
     table.add(["weights", Quantity.integer(result.weights)])
     if let version = result.operatorSet { table.add(["operator set", "\(version)"]) }
+    if let version = result.specificationVersion {
+      table.add(["version", "\(version): iOS 15, macOS 12, tvOS 15, watchOS 8 and later"])
+    }
     if let folded = result.foldedNormalizations, folded > 0 {
       table.add(["normalizations folded", Quantity.integer(folded)])
     }
     if let check = result.verification {
-      table.add(["run in", Terminal.plain(check.runtime)])
+      table.add([format == .coreML ? "computed by" : "run in", Terminal.plain(check.runtime)])
       if let checker = check.checker { table.add(["found right by", Terminal.plain(checker)]) }
       for batch in check.batches {
+        let there = batch.secondsThere.map { "\(Quantity.seconds($0)) there, " } ?? ""
         table.add([
           "batch of \(batch.examples)",
-          "differs by \(Quantity.plain(batch.difference)); \(Quantity.seconds(batch.secondsThere)) there, "
-            + "\(Quantity.seconds(batch.secondsHere)) here",
+          "differs by \(Quantity.plain(batch.difference)); \(there)\(Quantity.seconds(batch.secondsHere)) here",
         ])
       }
     }
     terminal.write(table.text(for: terminal))
+    if format == .coreML, result.verification != nil {
+      terminal.sentences(
+        "coremltools read the package and computed its program in Python. Core ML itself, and how fast it is, is known on "
+          + "Apple's systems alone.")
+    }
     if let reason = result.unverified {
-      let (runtime, packages) = format == .onnx ? ("ONNX Runtime", "onnx onnxruntime") : ("PyTorch", "torch")
+      let (runtime, packages) =
+        switch format {
+        case .onnx: ("ONNX Runtime", "onnx onnxruntime")
+        case .coreML: ("coremltools", "coremltools")
+        case .huggingFace: ("PyTorch", "torch")
+        }
       terminal.sentences(
         "It was not verified: \(Terminal.plain(reason)). To run it in \(runtime): "
           + "python3 -m venv check && check/bin/pip install \(packages), then this command with "

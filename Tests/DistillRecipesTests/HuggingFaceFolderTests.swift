@@ -1,0 +1,85 @@
+import DistillModels
+import DistillRecipes
+import Foundation
+import TestSupport
+import Testing
+import Torch
+import TorchNN
+
+/// Folders for Hugging Face load in `transformers`, and compute there what they compute here.
+@Suite(.enabled(if: PythonEnvironment.transformers.path != nil, PythonEnvironment.transformers.missing))
+struct HuggingFaceFolderTests {
+  static let specifications = [
+    ModelSpecification(
+      "bert",
+      [
+        "vocabulary": 40, "depth": 2, "width": 16, "heads": 4, "length": 20, "separator": 3, "pooling": "tanh",
+        "hidden": 24, "activation": "gelu-tanh", "padding": 1,
+      ], inputShape: [10], classCount: 3),
+    ModelSpecification(
+      "decoder", ["depth": 2, "width": 16, "heads": 4, "length": 12], inputShape: [9], classCount: 11),
+    ModelSpecification(
+      "llama", ["depth": 2, "width": 16, "heads": 4, "key_heads": 2, "base": 5000.0], inputShape: [9], classCount: 11),
+    ModelSpecification(
+      "llama", ["depth": 1, "width": 12, "heads": 2, "head_width": 4, "tied": true, "hidden": 20, "length": 30],
+      inputShape: [6], classCount: 7),
+  ]
+
+  @Test(arguments: specifications)
+  func loadsInTransformers(_ specification: ModelSpecification) throws {
+    let python = try #require(PythonEnvironment.transformers.path)
+    try withTemporaryFolder { folder in
+      let resolved = try ModelZoo.resolve(specification)
+      let model = try withRandomStream(RandomStream(seed: 1)) { try ModelZoo.make(resolved) }
+      // Weights as they begin are small: without this one model is much as another.
+      try withoutGradient {
+        for named in model.state where named.tensor.rank > 1 { try named.tensor.copy(from: named.tensor * 8) }
+      }
+      model.eval()
+      let labels = (0..<specification.classCount).map { "label \($0)" }
+      try ModelFolder("\(folder)/model").save(
+        model, .init(model: resolved, labels: labels, normalization: nil), card: "# A model\n")
+      let source = try ExportSource("\(folder)/model")
+      _ = try HuggingFaceFolder("\(folder)/out").write(source, python: "", constants: [])
+
+      var random = RandomSource(seed: 2)
+      let (rows, length) = (3, specification.inputShape[0])
+      var tokens = (0..<rows * length).map { _ in Int.random(in: 4..<7, using: &random) }
+      let isEncoder = specification.architecture == "bert"
+      // A pair, and a text that is filled up.
+      if isEncoder {
+        tokens[2] = 3
+        for place in 6..<length { tokens[length + place] = 1 }
+      }
+      let inputs = try Tensor(tokens, shape: [rows, length])
+      let logits = try withoutGradient { try source.model(inputs) }
+      try Checkpoint.write(
+        [NamedTensor(name: "tokens", tensor: inputs), NamedTensor(name: "logits", tensor: logits.contiguous())],
+        metadata: [:], to: "\(folder)/expected.safetensors")
+      let program = """
+        import sys, torch, transformers
+        from safetensors.torch import load_file
+        folder, expected, encoder = sys.argv[1], load_file(sys.argv[2]), sys.argv[3] == "true"
+        kind = transformers.AutoModelForSequenceClassification if encoder else transformers.AutoModelForCausalLM
+        model, info = kind.from_pretrained(folder, output_loading_info=True)
+        assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
+        tokens = expected["tokens"]
+        more = {}
+        if encoder:
+            ends = (tokens == 3).long()
+            more = {"attention_mask": (tokens != 1).long(), "token_type_ids": ((ends.cumsum(1) - ends > 0) & (tokens != 1)).long()}
+            assert model.config.id2label[2] == "label 2"
+        with torch.no_grad():
+            logits = model.eval()(input_ids=tokens, **more).logits
+        largest = max(1, expected["logits"].abs().max().item())
+        assert logits.shape == expected["logits"].shape
+        assert (logits - expected["logits"]).abs().max().item() < 1e-5 * largest
+        """
+      #expect(
+        PythonEnvironment.run(
+          python, ["-c", program, "\(folder)/out", "\(folder)/expected.safetensors", "\(isEncoder)"]))
+      // Numbers that are others would have been noticed.
+      #expect(try logits.maximum(along: -1).absolute().floats().contains { $0 > 1e-3 })
+    }
+  }
+}
