@@ -11,16 +11,17 @@ import Testing
     "DistillTokenizers": [],
     "DistillData": ["Torch", "DistillTokenizers", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"],
     "DistillModels": ["TorchNN", "Torch"],
+    "DistillPrograms": ["TorchNN", "Torch", "CONNXRuntime"],
     "Distillation": ["TorchOptim", "DistillData", "DistillTokenizers", "TorchNN", "Torch"],
     "DistillSearch": ["Torch", "GRDB"],
     "DistillRecipes": [
-      "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData", "DistillTokenizers",
-      "TorchNN", "Torch", "Yams",
+      "Distillation", "DistillModels", "DistillPrograms", "DistillSearch", "TorchOptim", "DistillData",
+      "DistillTokenizers", "TorchNN", "Torch", "Yams",
     ],
     "DistillExport": ["DistillData", "TorchNN", "Torch", "SwiftProtobuf"],
     "distill": [
-      "DistillExport", "DistillRecipes", "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData",
-      "DistillTokenizers", "TorchNN",
+      "DistillExport", "DistillRecipes", "Distillation", "DistillModels", "DistillPrograms", "DistillSearch",
+      "TorchOptim", "DistillData", "DistillTokenizers", "TorchNN",
       "Torch", "ArgumentParser",
     ],
   ]
