@@ -16,6 +16,7 @@ let package = Package(
     .library(name: "DistillTokenizers", targets: ["DistillTokenizers"]),
     .library(name: "DistillExport", targets: ["DistillExport"]),
     .library(name: "DistillRuntime", targets: ["DistillRuntime"]),
+    .library(name: "DistillPrograms", targets: ["DistillPrograms"]),
     .library(name: "TorchNN", targets: ["Torch", "TorchNN", "TorchOptim"]),
   ],
   dependencies: [
@@ -48,15 +49,19 @@ let package = Package(
     .target(name: "DistillModels", dependencies: ["Torch", "TorchNN"]),
     .target(
       name: "DistillRuntime", dependencies: ["Torch", "TorchNN", "DistillTokenizers", "DistillData", "DistillModels"]),
+    .target(
+      name: "CONNXRuntime",
+      cSettings: [.define("DISTILL_PACKAGE_DIRECTORY", to: "\"\(Context.packageDirectory)\"")]
+    ),
+    .target(name: "DistillPrograms", dependencies: ["Torch", "TorchNN", "CONNXRuntime"]),
     .target(name: "Distillation", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData"]),
     .target(
       name: "DistillSearch", dependencies: ["Torch", .product(name: "GRDB", package: "GRDB.swift")]),
     .target(
       name: "DistillRecipes",
       dependencies: [
-        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "DistillRuntime", "Distillation",
-        "DistillSearch",
-        .product(name: "Yams", package: "Yams"),
+        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "DistillRuntime", "DistillPrograms",
+        "Distillation", "DistillSearch", .product(name: "Yams", package: "Yams"),
       ]),
     .target(
       name: "DistillExport",
@@ -95,6 +100,9 @@ let package = Package(
         "CZlib",
       ]),
     .testTarget(
+      name: "DistillProgramsTests",
+      dependencies: ["Torch", "TorchNN", "DistillModels", "DistillExport", "DistillPrograms", "TestSupport"]),
+    .testTarget(
       name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillModels", "TestSupport"]),
     // A program that tests of teacher caches run several times at once.
     .executableTarget(
@@ -115,9 +123,8 @@ let package = Package(
     .testTarget(
       name: "DistillRecipesTests",
       dependencies: [
-        "Torch", "TorchNN", "DistillData", "DistillModels", "DistillRuntime", "Distillation", "DistillSearch",
-        "DistillRecipes",
-        "TestSupport",
+        "Torch", "TorchNN", "DistillData", "DistillModels", "DistillRuntime", "DistillPrograms", "Distillation",
+        "DistillSearch", "DistillRecipes", "TestSupport",
       ]),
     .testTarget(
       name: "DistillExportTests",
@@ -141,7 +148,8 @@ let package = Package(
 )
 
 // The same settings for every Swift target of ours; in continuous integration a warning is an error.
-for target in package.targets where ![.system, .plugin].contains(target.type) && target.name != "CTorch" {
+let ofC = ["CTorch", "CONNXRuntime"]
+for target in package.targets where ![.system, .plugin].contains(target.type) && !ofC.contains(target.name) {
   var settings = target.swiftSettings ?? []
   settings.append(.enableUpcomingFeature("ExistentialAny"))
   settings.append(.enableUpcomingFeature("MemberImportVisibility"))

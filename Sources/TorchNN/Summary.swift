@@ -29,8 +29,13 @@ public struct ModelSummary: Sendable, Codable {
 
 extension Layer {
   /// Runs the model once, in evaluation mode, on zeros of the shape of one input, such as `[1, 28, 28]`, and says what
-  /// it is made of.
+  /// it is made of. Of a model whose inside cannot be looked at there are no layers and no costs, and its parameters are 0
+  /// where their number is not to be had.
   public func summary(inputShape: [Int]) throws -> ModelSummary {
+    if let opaque = self as? any OpaqueLayer {
+      return ModelSummary(
+        rows: [], parameters: opaque.ownParameterCount ?? 0, bytes: opaque.byteCount, multiplyAdds: 0)
+    }
     let modules = namedModules
     let paths = Dictionary(modules.map { (ObjectIdentifier($0.module), $0.path) }) { first, _ in first }
     let recorder = SummaryRecorder(paths: paths)

@@ -12,16 +12,17 @@ import Testing
     "DistillData": ["Torch", "DistillTokenizers", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"],
     "DistillModels": ["TorchNN", "Torch"],
     "DistillRuntime": ["DistillModels", "DistillData", "DistillTokenizers", "TorchNN", "Torch"],
+    "DistillPrograms": ["TorchNN", "Torch", "CONNXRuntime"],
     "Distillation": ["TorchOptim", "DistillData", "DistillTokenizers", "TorchNN", "Torch"],
     "DistillSearch": ["Torch", "GRDB"],
     "DistillRecipes": [
-      "DistillRuntime", "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData",
-      "DistillTokenizers", "TorchNN", "Torch", "Yams",
+      "DistillRuntime", "Distillation", "DistillModels", "DistillPrograms", "DistillSearch", "TorchOptim",
+      "DistillData", "DistillTokenizers", "TorchNN", "Torch", "Yams",
     ],
     "DistillExport": ["DistillData", "TorchNN", "Torch", "SwiftProtobuf"],
     "distill": [
-      "DistillExport", "DistillRecipes", "DistillRuntime", "Distillation", "DistillModels", "DistillSearch",
-      "TorchOptim", "DistillData", "DistillTokenizers", "TorchNN", "Torch", "ArgumentParser",
+      "DistillExport", "DistillRecipes", "DistillRuntime", "Distillation", "DistillModels", "DistillPrograms",
+      "DistillSearch", "TorchOptim", "DistillData", "DistillTokenizers", "TorchNN", "Torch", "ArgumentParser",
     ],
   ]
 

@@ -1,6 +1,7 @@
 import DistillData
 import DistillModels
 import DistillRuntime
+import DistillPrograms
 import Distillation
 import Foundation
 import Torch
@@ -140,6 +141,10 @@ final class ModelCheck {
         for member in maker.members {
           let summary = try maker.makeModel(member).summary(inputShape: shape)
           teacherSummaries.append(summary)
+          if member.program != nil {
+            check.good("teacher", describeProgram(member, summary))
+            continue
+          }
           check.good("teacher", "\(describe(member.specification, summary)); weights \(member.weights)")
           if member.classes == nil { checkDescription(of: member) }
         }
@@ -493,6 +498,14 @@ final class ModelCheck {
       "where it is right it is hardly ever surer than \(Quantity.percent(high, decimals: 0)): was it trained with "
         + "label smoothing? Its soft targets then say little about the wrong classes at temperature "
         + "\(Quantity.plain(hottest)); use 1 or 2, or train it without")
+  }
+
+  private func describeProgram(_ member: TeacherMember, _ summary: ModelSummary) -> String {
+    let format = ProgramFormat(rawValue: member.specification.architecture)
+    let parameters = summary.parameters > 0 ? "\(Quantity.count(summary.parameters)) parameters" : "parameters unknown"
+    let name = format?.name ?? "a model as a whole"
+    return "\(name) in \(member.weights), \(parameters), \(Quantity.bytes(summary.bytes)); it gives "
+      + "\(member.specification.classCount) logits for an example, and its inside cannot be looked at"
   }
 
   private func describe(_ specification: ModelSpecification, _ summary: ModelSummary) -> String {

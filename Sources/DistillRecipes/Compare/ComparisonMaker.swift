@@ -150,7 +150,7 @@ struct ComparisonMaker {
       let hashes = try teacher.hashes()
       guard !known.contains(hashes) else { continue }
       known.append(hashes)
-      var figures = try ReportData.Figures(measuring: arm.run.teacherSpecifications, on: device(arm))
+      var figures = try ReportData.Figures(measuring: arm.run.teachingMembers, on: device(arm))
       if teacher.members.count > 1 { figures.architecture = "ensemble of \(teacher.members.count)" }
       found.append(
         ComparisonData.Teacher(

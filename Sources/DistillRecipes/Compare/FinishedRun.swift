@@ -82,9 +82,7 @@ struct FinishedRun {
   }
 
   /// The models of the teacher.
-  var teacherSpecifications: [ModelSpecification] {
-    teacher.map { ($0.members + $0.specialistMembers).map(\.specification) } ?? []
-  }
+  var teachingMembers: [TeacherMember] { teacher.map { $0.members + $0.specialistMembers } ?? [] }
 }
 
 extension Configuration {

@@ -5,8 +5,9 @@ import Distillation
 extension Configuration.Teacher {
   init(_ map: RecipeMap, base: Configuration.Training, device: String) {
     let model = map.value("model").flatMap { Configuration.Model.read($0) }
-    let only = Configuration.Member(
+    var only = Configuration.Member(
       model: model, weights: map.path("weights"), stage: map.text("stage"), weight: 1)
+    only.program = Configuration.Program(map)
     let several = map.value("members")
     average = map.choice("average") ?? .arithmetic
     weighting = map.value("weighting").flatMap(Configuration.Weighting.read) ?? .fixed
@@ -42,11 +43,13 @@ extension Configuration.Teacher {
   }
 
   private static let kinds = ["members", "mean", "peers"]
+  /// What is said of one model.
+  private static let ofOne = ["model", "weights", "stage", "training"] + Configuration.Program.keys
 
   /// There is one kind of teacher, and what is said fits it.
   private mutating func checkKind(_ map: RecipeMap) {
     let given = Self.kinds.filter { map.value($0) != nil }
-    let alone = ["model", "weights", "stage", "training"].filter { map.value($0) != nil }
+    let alone = Self.ofOne.filter { map.value($0) != nil }
     if given.count > 1 {
       map.reportBoth(given[1], given[0])
       return
@@ -111,7 +114,7 @@ extension Configuration.Teacher {
       return
     }
     if members.first?.stage != nil {
-      for key in ["model", "weights", "training"] where map.value(key) != nil { map.reportBoth(key, "stage") }
+      for key in Self.ofOne where key != "stage" && map.value(key) != nil { map.reportBoth(key, "stage") }
     } else if map.value("weights") == nil, map.value("training") == nil {
       map.reader.report(
         "the teacher has neither weights nor training",
@@ -144,13 +147,17 @@ extension Configuration.Member {
       let stage = map.text("stage")
       if stage == nil { _ = map.required("weights", hint: "a file of weights or a model folder") }
       let weights = map.path("weights")
+      let program = Configuration.Program(map)
       let classes = map.value("classes").flatMap(readClasses)
       if stage != nil {
-        for key in ["model", "weights", "classes"] where map.value(key) != nil { map.reportBoth(key, "stage") }
+        for key in ["model", "weights", "classes"] + Configuration.Program.keys where map.value(key) != nil {
+          map.reportBoth(key, "stage")
+        }
       }
       let weight = map.number("weight", NumberRange(lower: 1e-6, upper: 1e6)) ?? 1
       map.finish()
-      return Self(name: name, model: model, weights: weights, stage: stage, weight: weight, classes: classes)
+      return Self(
+        name: name, model: model, weights: weights, program: program, stage: stage, weight: weight, classes: classes)
     }
   }
 
@@ -321,6 +328,9 @@ extension Configuration.Teacher {
     return .map([
       "model": members.first?.model?.node,
       "weights": members.first?.weights.map { .text($0) },
+      "trusted": members.first?.program.trustNode,
+      "output": members.first?.program.outputNode,
+      "probabilities": members.first?.program.probabilityNode,
       "stage": members.first?.stage.map { .text($0) },
       "noise": noise?.node,
       "precompute": precomputed,
@@ -336,6 +346,7 @@ extension Configuration.Member {
   var node: RecipeNode {
     .map([
       "name": name.map { .text($0) }, "model": model?.node, "weights": weights.map { .text($0) },
+      "trusted": program.trustNode, "output": program.outputNode, "probabilities": program.probabilityNode,
       "stage": stage.map { .text($0) }, "weight": .number(weight),
       "classes": classes.map { .list($0.map { RecipeNode.text($0) }) },
     ])

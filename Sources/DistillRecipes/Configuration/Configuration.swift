@@ -1,5 +1,6 @@
 import DistillData
 import DistillModels
+import DistillPrograms
 import Distillation
 
 /// A recipe: what is to be distilled from what, on which data, and how. Read from YAML, checked, with every default
@@ -253,6 +254,8 @@ extension Configuration {
     public var model: Model?
     /// A file of weights or a model folder.
     public var weights: String?
+    /// How `weights` is used where it is a model as a whole: TorchScript, a package of AOTInductor, or ONNX.
+    public var program = Program()
     /// The stage whose student it is, instead of model and weights.
     public var stage: String?
     /// How much the member counts in an ensemble.
@@ -260,6 +263,16 @@ extension Configuration {
     /// The name of the class of each of its outputs, nil for an output that is no class of the data; nil: all classes of
     /// the data, in order.
     public var classes: [String?]?
+  }
+
+  /// What is said of a file that is a model as a whole.
+  public struct Program: Sendable, Equatable {
+    /// Whether code in the file may be executed.
+    public var isTrusted = false
+    /// Which of its outputs are the logits.
+    public var output = OutputChoice.automatic
+    /// Whether these are probabilities.
+    public var givesProbabilities = false
   }
 
   /// How much each member of an ensemble counts.

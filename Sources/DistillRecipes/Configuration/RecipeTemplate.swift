@@ -97,6 +97,12 @@ public enum RecipeTemplate {
       # A safetensors file, or a model folder, which also says the model.
       # weights: Models/teacher
 
+      # Or a model as a whole, without 'model': TorchScript (.pt), a package of AOTInductor (.pt2), or ONNX (.onnx).
+      # weights: teacher.onnx
+      # trusted: false              # true: code in it may be executed; TorchScript and packages need that
+      # output: logits              # which of its outputs: a name, or a place from 0 on
+      # probabilities: false        # true: that output went through a softmax
+
       # How the teacher is trained where its weights do not exist: the keys of 'training' below, and these two.
       training:
         epochs: 20
@@ -111,6 +117,7 @@ public enum RecipeTemplate {
       # members:
       #   - {weights: Models/first}
       #   - {name: second, weights: Models/second, weight: 2, classes: [cat, dog, null]}
+      #   - {weights: third.pt, trusted: true, output: 0, probabilities: true}
       # average: arithmetic         # of the probabilities; or geometric, or logits
       # weighting: fixed            # or score, or confidence, or one of:
       # weighting: {score: {power: 4}}

@@ -1,5 +1,6 @@
 import DistillModels
 import DistillRuntime
+import DistillPrograms
 import Foundation
 import Torch
 
@@ -9,6 +10,8 @@ struct ModelSource {
   var specification: ModelSpecification?
   /// Whether another library wrote the folder.
   var isForeign = false
+  /// What it is, where it is a model as a whole and not weights.
+  var program: ProgramFormat?
 
   /// - Parameters:
   ///   - path: a file of weights or a model folder, as a recipe names it
@@ -20,6 +23,7 @@ struct ModelSource {
       guard !RegularFile.isOtherThanFile(path) else { throw RunError("\(path) \(RegularFile.refusal)") }
       let folder = ModelFolder(isFolder.boolValue ? path : FilePath.folder(of: path))
       weights = isFolder.boolValue ? folder.weights : path
+      program = ProgramFormat(of: weights)
       if isFolder.boolValue || (FilePath.name(of: path) == "model.safetensors" && folder.exists) {
         specification = try folder.description().model
         isForeign = folder.isForeign

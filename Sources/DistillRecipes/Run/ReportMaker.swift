@@ -41,7 +41,7 @@ struct ReportMaker {
     else { return nil }
     let members = teacher.members
     var figures = try ReportData.Figures(
-      measuring: (members + teacher.specialistMembers).map(\.specification), on: device)
+      measuring: members + teacher.specialistMembers, on: device)
     if members.count > 1 { figures.architecture = "ensemble of \(members.count)" }
     let specialists = teacher.specialistClasses
     var disagreement: MemberDisagreement?

@@ -48,6 +48,11 @@ struct SpecialistPlan {
     materials: Materials, device: Device
   ) throws {
     let source = generalist.members[0]
+    guard source.program == nil else {
+      throw RunError(
+        "teacher.specialists begin with the weights of the teacher, and \(source.weights) is a model as a whole, which has "
+          + "none to give")
+    }
     let labels = Set(materials.split.train)
     let known = (0..<materials.train.count).map { labels.contains($0) ? materials.train.label(at: $0) : -1 }
     let count = known.count { $0 >= 0 }

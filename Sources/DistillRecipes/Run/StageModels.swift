@@ -101,9 +101,8 @@ extension Configuration {
           name: name, model: try student(sequence[number].configuration), weight: member.weight)
       }
       let source = try TeacherMember(member, named: name, orTrainedIn: nil, materials: materials)
-      let model = try ModelZoo.make(source.specification)
-      try model.loadWeights(source.weights)
-      return TeachingModels.Member(name: name, model: model, weight: source.weight, classes: source.classes)
+      return TeachingModels.Member(
+        name: name, model: try source.makeModel(on: .cpu), weight: source.weight, classes: source.classes)
     }
     try Member.requireAll(materials.train.classNames, knownBy: found.members.map(\.classes))
     return found

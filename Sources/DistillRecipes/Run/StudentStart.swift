@@ -1,4 +1,5 @@
 import DistillModels
+import DistillPrograms
 import Distillation
 import Torch
 import TorchNN
@@ -28,7 +29,13 @@ extension Configuration {
     if let model = member.model {
       return try ModelZoo.resolve(model.specification(inputShape: inputShape, classCount: classCount))
     }
-    guard let own = try ModelSource(member.weights).specification else {
+    let source = try ModelSource(member.weights)
+    if let program = source.program {
+      throw RunError(
+        "student.\(student.keyThatNeedsTeacher ?? "copy") takes from the layers of the teacher, and \(source.weights) is "
+          + "\(program.name): its inside cannot be looked at")
+    }
+    guard let own = source.specification else {
       throw RunError("the teacher's weights \(member.weights ?? "") come without a config.json: give teacher.model")
     }
     return try ModelZoo.resolve(own.fitted(to: inputShape))

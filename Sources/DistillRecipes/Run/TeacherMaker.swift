@@ -62,9 +62,11 @@ struct TeacherMaker: Sendable {
 
   /// What a member is computed in.
   func precision(of member: TeacherMember) throws -> TeacherPrecision {
+    // A program computes in what it was made for.
+    if member.program != nil { return .float32 }
     if let givenPrecision { return givenPrecision }
     guard !chosenPrecisions.isEmpty else { return TeacherPrecision(precision) }
-    return try chosenPrecisions[SHA256.hex(ofWeights: member.weights)] ?? TeacherPrecision(precision)
+    return try chosenPrecisions[member.hash()] ?? TeacherPrecision(precision)
   }
 
   /// What all are computed in: one word where it is the same.
@@ -112,7 +114,7 @@ struct TeacherMaker: Sendable {
     guard case .score(let power) = weighting, members.count > 1 else { return own }
     let accuracies = try members.map { member in
       try scores.accuracy(
-        of: member, hash: SHA256.hex(ofWeights: member.weights), materials: materials, device: device,
+        of: member, hash: member.hash(), materials: materials, device: device,
         precision: precision
       ) { try makeModel(member) }
     }
@@ -143,9 +145,7 @@ struct TeacherMaker: Sendable {
 
   /// A member with its weights, on the device.
   func makeModel(_ member: TeacherMember) throws -> any Layer {
-    let model = try ModelZoo.make(member.specification)
-    try model.loadWeights(member.weights)
-    try model.move(to: device)
+    let model = try member.makeModel(on: device)
     if channelsLast { try model.useChannelsLast() }
     return model
   }
@@ -162,6 +162,6 @@ struct TeacherMaker: Sendable {
 
   /// A hash over the file of each member.
   func hashes() throws -> [String] {
-    try (members + specialists.map(\.member)).map { try SHA256.hex(ofWeights: $0.weights) }
+    try (members + specialists.map(\.member)).map { try $0.hash() }
   }
 }

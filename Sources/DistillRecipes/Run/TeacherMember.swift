@@ -1,13 +1,18 @@
 import DistillData
 import DistillModels
 import DistillRuntime
+import DistillPrograms
+import Torch
+import TorchNN
 
 /// A model that teaches, found and held against the data, with how much it counts.
 struct TeacherMember: Sendable {
   let name: String
   let specification: ModelSpecification
-  /// The file that its weights come from.
+  /// The file that its weights come from, or that it is.
   let weights: String
+  /// How the file is used where it is a model as a whole; its specification then only says shapes.
+  let program: Configuration.Program?
   let weight: Double
   /// The class of each of its outputs, nil for an output that is none; nil: all classes, in order.
   let classes: [Int?]?
@@ -26,6 +31,18 @@ struct TeacherMember: Sendable {
     let classCount = classes?.count ?? dataClasses
     let student = member.stage.flatMap { stages[$0] }
     let source = try ModelSource(student?.path ?? member.weights, orTrainedIn: student == nil ? trained : nil)
+    self.name = name
+    self.classes = classes
+    weights = source.weights
+    weight = member.weight
+    program = source.program == nil ? nil : member.program
+    if let format = source.program {
+      specification = ModelSpecification(format.rawValue, [:], inputShape: inputShape, classCount: classCount)
+      try member.requireProgram(format)
+      try requireLogits(materials)
+      return
+    }
+    try member.requireNoProgram()
     guard
       var specification = member.model?.specification(inputShape: inputShape, classCount: classCount)
         ?? source.specification?.fitted(to: inputShape)
@@ -45,10 +62,28 @@ struct TeacherMember: Sendable {
           : "the member '\(name)' of the teacher has \(specification.classCount) outputs, but classes are given for "
             + "\(classCount)")
     }
-    self.name = name
     self.specification = specification
-    self.classes = classes
-    weights = source.weights
-    weight = member.weight
+  }
+
+  /// It with its weights, on the device.
+  func makeModel(on device: Device) throws -> any Layer {
+    if let program { return try program.open(weights, on: device) }
+    let model = try ModelZoo.make(specification)
+    try model.loadWeights(weights)
+    try model.move(to: device)
+    return model
+  }
+
+  /// A hash of its weights; of a model as a whole also of what is taken from it.
+  func hash() throws -> String {
+    let hash = try SHA256.hex(ofWeights: weights)
+    guard let said = program?.meaning else { return hash }
+    return try SHA256.hex(of: "\(hash) \(said)")
+  }
+
+  /// Multiply-adds for one input; 0 where they cannot be counted.
+  func multiplyAdds() throws -> Int {
+    guard program == nil else { return 0 }
+    return try ModelZoo.make(specification).summary(inputShape: specification.inputShape).multiplyAdds
   }
 }

@@ -33,11 +33,10 @@ struct TeacherPrecisionChooser {
       guard !teacher.members.isEmpty else { continue }
       let maker = try TeacherMaker(
         teacher, folder: folder, materials: materials, device: device, channelsLast: stage.training.channelsLast)
-      for member in maker.members + maker.specialistMembers {
-        let hash = try SHA256.hex(ofWeights: member.weights)
+      for member in maker.members + maker.specialistMembers where member.program == nil {
+        let hash = try member.hash()
         guard !all.contains(where: { $0.weights == hash }) else { continue }
-        let each = try ModelZoo.make(member.specification).summary(inputShape: member.specification.inputShape)
-          .multiplyAdds
+        let each = try member.multiplyAdds()
         let multiplyAdds = each * stage.training.batchSize
         let key = try SHA256.hex(of: "\(device) \(multiplyAdds) \(materials.train.contentHash)")
         let before = kept.first { $0.weights == hash && $0.key == key }

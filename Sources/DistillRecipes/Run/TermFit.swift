@@ -7,6 +7,9 @@ extension Objective {
   /// What terms look at and models do not have, each with the term's place in the recipe and near matches.
   func missingPlaces(student: (any Layer)?, teachers: TeachingModels) -> [String] {
     func missing(_ taps: [Tap], in model: any Layer) -> (any Error)? {
+      if let tap = taps.first, model is any OpaqueLayer {
+        return RunError("'\(tap)': it is a model as a whole, whose layers cannot be looked at; learn from its outputs")
+      }
       do {
         _ = try model.resolve(taps)
         return nil

@@ -291,9 +291,7 @@ struct TrainingRunner {
           if let models = teachers?.models(for: choice) { return models.count == 1 ? models[0].state : nil }
           let members = try teacherMaker(job)?.members.filter { choice == .all || choice == .named($0.name) } ?? []
           guard members.count == 1 else { return nil }
-          let model = try ModelZoo.make(members[0].specification)
-          try model.loadWeights(members[0].weights)
-          return model.state
+          return try members[0].makeModel(on: .cpu).state
         }
       })
   }

@@ -142,6 +142,16 @@ public struct Inspection: Encodable, Sendable {
     var models: [Model] = []
     let members = configuration.teacher?.members ?? []
     for (index, member) in members.enumerated() {
+      let source = member.stage == nil ? try? ModelSource(member.weights) : nil
+      if source?.program != nil {
+        let found = try TeacherMember(member, named: "\(index)", orTrainedIn: nil, materials: materials)
+        models.append(
+          Model(
+            role: members.count == 1 ? "teacher" : "teacher \(index + 1)", path: found.weights,
+            specification: found.specification, labels: materials.train.classNames,
+            summary: try found.makeModel(on: .cpu).summary(inputShape: shape)))
+        continue
+      }
       let given = member.model?.specification(inputShape: shape, classCount: member.classes?.count ?? classes)
       guard let specification = try given ?? ModelSource(member.weights).specification else { continue }
       let role = members.count == 1 ? "teacher" : member.name.map { "teacher '\($0)'" } ?? "teacher \(index + 1)"

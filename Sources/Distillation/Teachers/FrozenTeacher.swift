@@ -7,7 +7,8 @@ import TorchNN
 /// Its batch normalizations are folded into the convolutions before them, and residual additions and ReLU are computed with
 /// these (see `FrozenPlan`), without a change to the model, which may be used elsewhere at the same time. Terms that look
 /// at layers see what these give. Where its weights change all the same, folding starts anew with each change; for a model
-/// that changes at every step, say `folds: false`. A model whose computation depends on what it sees is not folded.
+/// that changes at every step, say `folds: false`. A model whose computation depends on what it sees is not folded, nor is
+/// one whose inside cannot be looked at.
 public final class FrozenTeacher: Teacher {
   private let model: any Layer
   private let precision: TeacherPrecision
@@ -22,7 +23,7 @@ public final class FrozenTeacher: Teacher {
   public init(_ model: any Layer, precision: Precision = .float32, folds: Bool = true) {
     self.model = model
     self.precision = TeacherPrecision(precision)
-    folded = folds ? FoldedModel(model, precision: self.precision) : nil
+    folded = folds && !(model is any OpaqueLayer) ? FoldedModel(model, precision: self.precision) : nil
     modeDependents = Self.modeDependents(model)
   }
 
