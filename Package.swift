@@ -51,8 +51,8 @@ let package = Package(
     .target(
       name: "DistillRecipes",
       dependencies: [
-        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation", "DistillSearch",
-        .product(name: "Yams", package: "Yams"),
+        "Torch", "TorchNN", "TorchOptim", "DistillTokenizers", "DistillData", "DistillModels", "Distillation",
+        "DistillSearch", .product(name: "Yams", package: "Yams"),
       ]),
     .target(
       name: "DistillExport",
@@ -72,6 +72,8 @@ let package = Package(
       path: "Benchmarks/Sources/distill-bench"),
     .executableTarget(name: "distill-in-swift", dependencies: ["Distillation"], path: "Examples/DistillInSwift"),
     .executableTarget(name: "own-term", dependencies: ["Distillation"], path: "Examples/OwnTerm"),
+    .executableTarget(
+      name: "sentence-embeddings", dependencies: ["Distillation", "DistillModels"], path: "Examples/SentenceEmbeddings"),
     .executableTarget(
       name: "distill-text", dependencies: ["Distillation", "DistillModels"], path: "Examples/DistillText"),
     .target(name: "TestSupport", dependencies: ["Torch", "TorchNN", "DistillData"], path: "Tests/TestSupport"),

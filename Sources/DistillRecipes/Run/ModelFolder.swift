@@ -1,5 +1,6 @@
 import DistillData
 import DistillModels
+import DistillTokenizers
 import Distillation
 import Foundation
 import Torch
@@ -63,6 +64,22 @@ public struct ModelFolder: Sendable {
   }
 
   public var exists: Bool { FileManager.default.fileExists(atPath: configuration) }
+
+  /// The files of a tokenizer that it has.
+  var tokenizerFiles: [String] {
+    Tokenizer.fileNames.filter { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
+  }
+
+  /// Puts the tokenizer of another folder beside the weights.
+  ///
+  /// - Throws: `RunError` when a file cannot be read.
+  func copyTokenizer(from source: ModelFolder) throws {
+    for name in source.tokenizerFiles {
+      let file = "\(source.path)/\(name)"
+      guard let data = FileManager.default.contents(atPath: file) else { throw RunError("\(file) cannot be read") }
+      try AtomicFile.write(data, to: "\(path)/\(name)")
+    }
+  }
 
   /// Whether another library wrote it.
   public var isForeign: Bool { ForeignModel.isThere(path) }

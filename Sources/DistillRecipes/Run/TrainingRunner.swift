@@ -144,6 +144,9 @@ struct TrainingRunner {
       card: ModelCard(
         job: job, outcome: outcome, metrics: metrics, correctedBias: correctedBias, dataset: materials.train.name
       ).text)
+    if let tokenizer = job.configuration.data.labelledText?.tokenizer {
+      try ModelFolder(place.model).copyTokenizer(from: ModelFolder(tokenizer))
+    }
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     let result = TrainingResult(
       identity: job.identity, outcome: outcome, test: metrics, trainingAccuracy: trainingAccuracy,
@@ -220,10 +223,14 @@ struct TrainingRunner {
     let classes = materials.train.classCount
     if let specialist = job.specialist { return try ModelZoo.resolve(specialist.ownSpecification) }
     if job.arm == .teacher, let teacher = job.configuration.teacher {
-      return try teacher.specificationToTrain(inputShape: shape, classCount: classes)
+      let specification = try teacher.specificationToTrain(inputShape: shape, classCount: classes)
+      try materials.checkTokens(of: specification, "the teacher")
+      return specification
     }
-    return try job.configuration.studentSpecification(
+    let specification = try job.configuration.studentSpecification(
       inputShape: shape, classCount: classes, isAlone: job.arm == .alone)
+    try materials.checkTokens(of: specification, "the student")
+    return specification
   }
 
   /// The student as a training begins with it.
@@ -325,6 +332,8 @@ struct TrainingRunner {
       if data.views != nil { options.augmentationSeed = job.configuration.dataSeed }
     }
     if job.arm == .distilled { options.teacherView = data.teacherView }
+    // A cache may have kept layers of texts of the whole length.
+    options.trimsTexts = job.configuration.teacher?.cache == nil
     return options
   }
 

@@ -1,5 +1,6 @@
 import DistillData
 import DistillModels
+import DistillTokenizers
 import Distillation
 import Foundation
 import Torch
@@ -26,6 +27,9 @@ struct NamedModel {
     description.model.inputShape.count == 1 && model is any GenerativeLayer
       ? TextVocabulary(names: description.labels) : nil
   }
+
+  /// The folder of its tokenizer, where there is one: its own.
+  var tokenizer: String? { Tokenizer.isThere(folder.path) ? folder.path : nil }
 
   /// What it says of examples: `[N, C]`.
   ///
@@ -167,6 +171,14 @@ public struct DataChoice: Sendable, Equatable {
       }
       options.vocabulary = vocabulary
       options.textLength = shape[0]
+    }
+    if dataset == "labelled-text" {
+      guard shape.count == 1, named.vocabulary == nil, named.tokenizer != nil else {
+        throw RunError("the model in \(named.folder.path) has no tokenizer beside it, and so cannot read texts")
+      }
+      options.classNames = named.description.labels
+      options.labelledTexts = LabelledTexts(
+        columns: TextColumns(label: labelColumn ?? "label"), tokenizer: named.folder.path, length: shape[0])
     }
     let parts = try DatasetCatalog.load(name: dataset, folder: path, options: options)
     let data = split == .test ? parts.test : parts.train
