@@ -33,14 +33,15 @@ public final class ClassifiedTexts: Dataset {
   /// - Parameters:
   ///   - pairs: as many second texts, where pairs are classified
   ///   - labels: the class of each; −1 where it has none
+  ///   - classNames: the names of the classes; empty for the numbers that occur, from 0 on
   ///   - length: how many tokens an example has, longer texts are cut; nil: as many as the longest, cut to what the
   ///     tokenizer's model takes
   ///   - heldOut: how many of the last ones are to choose by
   ///   - notices: what a person should know of how they came about
   /// - Throws: `TokenizerError` when texts cannot be cut or filled up, `DataError` when labels do not fit.
   public convenience init(
-    name: String, texts: [String], pairs: [String]? = nil, labels: [Int], classNames: [String], tokenizer: Tokenizer,
-    length: Int? = nil, heldOut: Int = 0, notices: [String] = []
+    name: String, texts: [String], pairs: [String]? = nil, labels: [Int], classNames: [String] = [],
+    tokenizer: Tokenizer, length: Int? = nil, heldOut: Int = 0, notices: [String] = []
   ) throws {
     guard let padding = tokenizer.paddingID else {
       throw DataError(
@@ -52,6 +53,7 @@ public final class ClassifiedTexts: Dataset {
     for index in texts.indices {
       let row = try tokenizer.encode(
         texts[index], pair: pairs?[index], maximumLength: length ?? tokenizer.maximumLength)
+      guard row.count > 0 else { throw DataError("\(name): text \(index) has no token") }
       tokens += row.ids.map { Int32(truncatingIfNeeded: $0) }
       starts.append(tokens.count)
       longest = max(longest, row.count)
@@ -73,6 +75,7 @@ public final class ClassifiedTexts: Dataset {
     let count = starts.count - 1
     guard count > 0 else { throw DataError("\(name) has no texts") }
     guard labels.count == count else { throw DataError("\(name): \(count) texts, but \(labels.count) labels") }
+    let classNames = classNames.isEmpty ? (0...max(0, labels.max() ?? 0)).map(String.init) : classNames
     if let wrong = labels.firstIndex(where: { $0 < -1 || $0 >= classNames.count }) {
       throw DataError(
         "\(name): text \(wrong) has the label \(labels[wrong]), but there are \(classNames.count) classes")
