@@ -108,6 +108,8 @@ experiments = [
     Experiment("teacher", "The teacher", teacher),
     Experiment("layers", "A third of its layers", compared("layers")),
     Experiment("windows", "A small convolutional network", compared("windows")),
+    Experiment("layers-few-labels", "A third of its layers, a tenth of the labels", compared("layers-few-labels")),
+    Experiment("windows-few-labels", "A small convolutional network, a tenth of the labels", compared("windows-few-labels")),
     Experiment("sentences", "Sentence embeddings", sentences),
 ]
 
