@@ -26,7 +26,7 @@ field = re.compile(r"^([A-Za-z0-9-]+): *(.*)$", re.MULTILINE)
 
 
 def packages(text):
-    """Source package, section and synopsis of each package."""
+    """Source package, section, synopsis and name of each package."""
     for stanza in text.split("\n\n"):
         facts = dict(field.findall(stanza))
         if facts.get("Section") and facts.get("Description", "").strip():

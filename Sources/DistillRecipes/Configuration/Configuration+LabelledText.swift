@@ -25,7 +25,7 @@ extension Configuration {
   static func usualTokenizer(_ teacher: Teacher?, _ student: Student) -> String? {
     let weights = (teacher?.members ?? []).map(\.weights) + [student.weights]
     return weights.compactMap(\.self)
-      .map { FilePath.kind(of: $0).isEmpty ? $0 : FilePath.folder(of: $0) }
+      .map { FilePath.name(of: $0) == "model.safetensors" ? FilePath.folder(of: $0) : $0 }
       .first { Tokenizer.isThere($0) }
   }
 }
