@@ -70,6 +70,7 @@ struct Result: Encodable {
     parameters: model.parameterCount)
 }
 
+let frozen = FrozenTeacher(teacher)
 let place = LayerPair("last_features")
 let ways: [(String, [Objective.Entry])] = [
   ("cosine", [.init(try CosineHiddenStates(layers: [place]))]),
@@ -84,10 +85,13 @@ for (name, entries) in ways {
   let student = try student()
   var options = Trainer.Options(steps: 2 * ((training.count + 63) / 64))
   options.keep = .last
+  let objective = try Objective(entries)
+  let loader = try DataLoader(dataset: training, options: .init(batchSize: 64, shuffle: true, seed: seed))
+  try objective.prepare(student: student, teacher: frozen, batch: loader.batch(ids: Array(0..<64)), seed: seed)
   let trainer = try Trainer(
-    student: student, teacher: FrozenTeacher(teacher), objective: Objective(entries),
+    student: student, teacher: frozen, objective: objective,
     optimizer: AdamW(student.namedParameters, learningRate: 2e-4, weightDecay: 0.01), schedule: .cosine(),
-    loader: DataLoader(dataset: training, options: .init(batchSize: 64, shuffle: true, seed: seed)), options: options)
+    loader: loader, options: options)
   _ = try trainer.run()
   results[name] = try result(student)
   FileHandle.standardError.write(Data("\(name): \(results[name].map { "\($0)" } ?? "")\n".utf8))

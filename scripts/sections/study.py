@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pathlib
 import resource
 import subprocess
 import time
@@ -49,7 +50,7 @@ class Study(Suite):
 
     def embeddings(self, seed, *options):
         """What the program `sentence-embeddings` found with a seed; asked once."""
-        program = self.program.replace("/distill", "/sentence-embeddings")
+        program = pathlib.Path(self.program).with_name("sentence-embeddings")
         path = self.folder / f"sentences-{seed}.json"
         arguments = [data, "data/models/all-minilm-l6-v2", "--seed", str(seed), *options]
         question = {"arguments": arguments, "texts": self.texts()["files"]}
