@@ -12,13 +12,13 @@ import TorchNN
       ModelSpecification(
         "text-cnn", ["vocabulary": 11, "width": 4, "kernels": [1, 2, 3, 4], "filters": 3, "padding": 2],
         inputShape: [7], classCount: 5))
-    try model.load(fixture.tensors(under: "state"))
+    try model.load(Checkpoint(tensors: fixture.tensors(under: "state")))
     return (model, fixture)
   }
 
   @Test func valuesAndGradientsEqualPyTorchs() throws {
     let (model, fixture) = try Self.model()
-    let tokens = fixture["tokens"]
+    let tokens = try fixture["tokens"]
     let trace = try model.trace(tokens.to(.float32), taps: [.lastFeatures])
     try assertClose(trace.activation(at: .lastFeatures), fixture["features"], relative: 1e-5, absolute: 1e-6)
     try assertClose(trace.output, fixture["logits"], relative: 1e-5, absolute: 1e-6)

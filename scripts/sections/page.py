@@ -52,7 +52,8 @@ def costs(figures):
             f"{milliseconds(figures['latency_seconds'])}")
 
 
-students = {"layers": "two of its layers", "windows": "`text-cnn`"}
+students = {"layers": "two of its layers", "layers-few-labels": "two of its layers, a tenth of the labels",
+            "windows": "`text-cnn`", "windows-few-labels": "`text-cnn`, a tenth of the labels"}
 
 
 def page(results):
@@ -79,7 +80,7 @@ def texts(facts):
     counts = {name.split(".")[0]: one["texts"] for name, one in facts["files"].items()}
     classes = ", ".join(facts["classes"])
     return ["## The texts", "",
-            f"`scripts/datasets debian-sections` takes them from `apt-cache dumpavail`: {count(counts['train'])} to train on, "
+            f"They come from `apt-cache dumpavail`, by `scripts/datasets debian-sections`: {count(counts['train'])} to train on, "
             f"{count(counts['validation'])} to choose by, {count(counts['test'])} to test on, in {len(facts['classes'])} classes "
             f"({classes}). A text is the line that says what a package is, such as *Regular expression library for Java*. One "
             "package stands for each source package, so that none of its siblings, which say nearly the same, is on the other "
@@ -107,12 +108,13 @@ def classifiers(found):
             f"{points((gain['mean'], gain['low'], gain['high']))} |")
     text += ["", "Accuracies of students are means over three seeds ± their standard deviation, on the test split, which each "
              "student saw once. Differences are of pairs of one seed, in points, with 95 % intervals by Student's t "
-             "([Evidence](Evidence.md)). The student alone begins as the distilled one does and takes the same steps: two "
-             "layers of the teacher that was fine-tuned are half of what the teacher knows of the sections, and the difference "
-             "is what its losses add to that. *One text* is the time for a text by itself, on two threads.", ""]
+             "([Evidence](Evidence.md)). The student alone begins as the distilled one does, which for the transformer is with "
+             "layers of the teacher that was fine-tuned, and takes the same steps. Where a tenth of the labels may be seen, the "
+             "student alone learns from that tenth; the distilled one sees all texts, and of those without a label what the "
+             "teacher says. The teacher has seen all labels. *One text* is the time for a text by itself, on two threads.", ""]
     for name, label in students.items():
         if name in found:
-            text += [f"- **{label[0].upper()}{label[1:]}**: {found[name]['sentence']}"]
+            text += [f"- **{label[0].upper()}{label[1:]}**: {found[name]["sentence"]}"]
     return text + [""]
 
 
