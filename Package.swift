@@ -15,6 +15,7 @@ let package = Package(
     .library(name: "DistillSearch", targets: ["DistillSearch"]),
     .library(name: "DistillTokenizers", targets: ["DistillTokenizers"]),
     .library(name: "DistillExport", targets: ["DistillExport"]),
+    .library(name: "DistillRuntime", targets: ["DistillRuntime"]),
     .library(name: "TorchNN", targets: ["Torch", "TorchNN", "TorchOptim"]),
   ],
   dependencies: [
@@ -45,14 +46,16 @@ let package = Package(
     .target(
       name: "DistillData", dependencies: ["Torch", "DistillTokenizers", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"]),
     .target(name: "DistillModels", dependencies: ["Torch", "TorchNN"]),
+    .target(
+      name: "DistillRuntime", dependencies: ["Torch", "TorchNN", "DistillTokenizers", "DistillData", "DistillModels"]),
     .target(name: "Distillation", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillData"]),
     .target(
       name: "DistillSearch", dependencies: ["Torch", .product(name: "GRDB", package: "GRDB.swift")]),
     .target(
       name: "DistillRecipes",
       dependencies: [
-        "Torch", "TorchNN", "TorchOptim", "DistillTokenizers", "DistillData", "DistillModels", "Distillation",
-        "DistillSearch", .product(name: "Yams", package: "Yams"),
+        "Torch", "TorchNN", "TorchOptim", "DistillTokenizers", "DistillData", "DistillModels", "DistillRuntime",
+        "Distillation", "DistillSearch", .product(name: "Yams", package: "Yams"),
       ]),
     .target(
       name: "DistillExport",
@@ -62,8 +65,8 @@ let package = Package(
     .executableTarget(
       name: "distill",
       dependencies: [
-        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "Distillation", "DistillSearch",
-        "DistillRecipes", "DistillExport",
+        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "DistillRuntime", "Distillation",
+        "DistillSearch", "DistillRecipes", "DistillExport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -72,6 +75,7 @@ let package = Package(
       path: "Benchmarks/Sources/distill-bench"),
     .executableTarget(name: "distill-in-swift", dependencies: ["Distillation"], path: "Examples/DistillInSwift"),
     .executableTarget(name: "own-term", dependencies: ["Distillation"], path: "Examples/OwnTerm"),
+    .executableTarget(name: "predict", dependencies: ["DistillRuntime"], path: "Examples/Predict"),
     .executableTarget(
       name: "sentence-embeddings", dependencies: ["Distillation", "DistillModels"], path: "Examples/SentenceEmbeddings"),
     .executableTarget(
@@ -88,7 +92,8 @@ let package = Package(
     .testTarget(
       name: "DistillDataTests",
       dependencies: [
-        "Torch", "DistillTokenizers", "DistillData", "TestSupport", "HostileReaders", "CPNG", "CTurboJPEG", "CZlib",
+        "Torch", "TorchNN", "DistillTokenizers", "DistillData", "TestSupport", "HostileReaders", "CPNG", "CTurboJPEG",
+        "CZlib",
       ]),
     .testTarget(
       name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillModels", "TestSupport"]),
@@ -103,12 +108,16 @@ let package = Package(
         "teacher-cache-helper",
       ]),
     .testTarget(
+      name: "DistillRuntimeTests",
+      dependencies: ["Torch", "TorchNN", "DistillData", "DistillModels", "DistillRuntime", "TestSupport"]),
+    .testTarget(
       name: "DistillSearchTests",
       dependencies: ["Torch", "DistillSearch", .product(name: "GRDB", package: "GRDB.swift")]),
     .testTarget(
       name: "DistillRecipesTests",
       dependencies: [
-        "Torch", "TorchNN", "DistillData", "DistillModels", "Distillation", "DistillSearch", "DistillRecipes",
+        "Torch", "TorchNN", "DistillData", "DistillModels", "DistillRuntime", "Distillation", "DistillSearch",
+        "DistillRecipes",
         "TestSupport",
       ]),
     .testTarget(
@@ -126,7 +135,7 @@ let package = Package(
       name: "DocumentationTests",
       dependencies: [
         "Torch", "DistillTokenizers", "DistillData", "DistillRecipes", "distill", "distill-in-swift", "own-term",
-        "distill-text",
+        "distill-text", "predict",
       ]),
   ],
   swiftLanguageModes: [.v6]

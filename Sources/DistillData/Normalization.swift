@@ -38,7 +38,7 @@ public struct Normalization: Codable, Sendable, Equatable {
   /// The numbers for each of `channels` channels.
   ///
   /// - Throws: `DataError` when there are others than one or `channels`, or some that cannot be divided by.
-  func expanded(to channels: Int) throws -> (mean: [Float], standardDeviation: [Float]) {
+  package func expanded(to channels: Int) throws -> (mean: [Float], standardDeviation: [Float]) {
     for (name, numbers) in [("means", mean), ("standard deviations", standardDeviation)]
     where numbers.count != 1 && numbers.count != channels {
       throw DataError("normalization has \(numbers.count) \(name), but the data have \(channels) channels")

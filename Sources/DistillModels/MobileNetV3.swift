@@ -4,8 +4,8 @@ import TorchNN
 /// MobileNetV3: the blocks of MobileNetV2 with channels that are weighed and hard swish, found by search. Keys as in
 /// torchvision.
 ///
-/// `[N, C, H, W]` → `[N, classes]`. Taps: `features.0` to `features.12` (small) or `features.16` (large), `last_features`,
-/// `classifier.3`.
+/// `[N, C, H, W]` → `[N, classes]`. Taps: `features.0` to `features.12` (small) or `features.16` (large), `classifier.3`,
+/// `last_features`, which are rows: what the first linear layer makes of the pooled maps.
 ///
 /// ## Reference
 /// Howard et al.: Searching for MobileNetV3. ICCV 2019.
@@ -24,7 +24,9 @@ public final class MobileNetV3: ZooModel {
 
   public let features: [any Layer]
   public let lastFeatures = TapPoint()
-  public let pooling: any Layer = GlobalAvgPool2d()
+  /// Before the classifier, whose first map makes the last features.
+  private let average = GlobalAvgPool2d()
+  public let pooling: any Layer = Identity()
   public let classifier: Sequential
 
   /// One block: kernel, channels inside and behind, whether channels are weighed, whether it has hard swish (or ReLU), stride.
@@ -75,10 +77,13 @@ public final class MobileNetV3: ZooModel {
   }
 
   public func features(of input: Tensor) throws -> Tensor {
-    try features.reduce(input) { activation, layer in try layer(activation) }
+    let maps = try features.reduce(input) { activation, layer in try layer(activation) }
+    return try classifier.layers.prefix(2).reduce(average(maps)) { activation, layer in try layer(activation) }
   }
 
-  public func classify(_ features: Tensor) throws -> Tensor { try classifier(pooling(features)) }
+  public func classify(_ features: Tensor) throws -> Tensor {
+    try classifier.layers.dropFirst(2).reduce(features) { activation, layer in try layer(activation) }
+  }
 }
 
 /// Widens (unless it is as wide already), filters each channel by itself, may weigh the channels, and narrows without an
@@ -144,7 +149,7 @@ extension ModelBuilder {
 extension MobileNetV3: Prunable {
   public func follow(_ channels: Channels, in graph: ChannelGraph) throws -> Channels {
     let maps = try graph.follow(channels, through: features)
-    return try graph.follow(maps, through: pooling, classifier)
+    return try graph.follow(maps, through: average, classifier)
   }
 }
 

@@ -1,4 +1,5 @@
 import DistillRecipes
+import DistillRuntime
 import Foundation
 import Torch
 

@@ -523,7 +523,8 @@ private let everything = """
         _ = try Configuration.parse(text: changed.joined(separator: "\n"))
       } catch let error as RecipeError {
         let allowed = [
-          "is for texts", "makes rows of tables", "both there", "there twice", "is for the dataset", "needs", "float16",
+          "is for texts", "makes rows of tables", "is of no use without", "both there", "there twice",
+          "is for the dataset", "needs", "float16",
         ]
         #expect(
           error.problems.allSatisfy { problem in allowed.contains { problem.message.contains($0) } },

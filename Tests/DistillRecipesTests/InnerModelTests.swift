@@ -1,4 +1,5 @@
 import DistillModels
+import DistillRuntime
 import Distillation
 import Testing
 import Torch

@@ -1,5 +1,6 @@
 import DistillData
 import DistillModels
+import DistillRuntime
 import Foundation
 import TestSupport
 import Testing
@@ -53,7 +54,7 @@ import TorchNN
       try Self.writeViT(to: folder, classes: 4)
       let text = try String(contentsOfFile: "\(folder)/config.json", encoding: .utf8)
       try RunRecipe.write(text.replacingOccurrences(of: "\"gelu\"", with: "\"mish\""), to: "\(folder)/config.json")
-      let error = #expect(throws: RunError.self) { try ModelFolder(folder).description() }
+      let error = #expect(throws: ModelFolderError.self) { try ModelFolder(folder).description() }
       #expect(error?.description.contains("hidden_act is 'mish', which is not known here; accepted are gelu") == true)
     }
   }

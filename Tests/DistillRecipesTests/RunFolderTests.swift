@@ -1,3 +1,4 @@
+import DistillRuntime
 import Foundation
 import Testing
 import Torch

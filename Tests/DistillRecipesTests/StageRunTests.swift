@@ -1,3 +1,4 @@
+import DistillRuntime
 import Distillation
 import Foundation
 import Synchronization

@@ -11,17 +11,17 @@ import Testing
     "DistillTokenizers": [],
     "DistillData": ["Torch", "DistillTokenizers", "CPNG", "CTurboJPEG", "CZlib", "CCrypto"],
     "DistillModels": ["TorchNN", "Torch"],
+    "DistillRuntime": ["DistillModels", "DistillData", "DistillTokenizers", "TorchNN", "Torch"],
     "Distillation": ["TorchOptim", "DistillData", "DistillTokenizers", "TorchNN", "Torch"],
     "DistillSearch": ["Torch", "GRDB"],
     "DistillRecipes": [
-      "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData", "DistillTokenizers",
-      "TorchNN", "Torch", "Yams",
+      "DistillRuntime", "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData",
+      "DistillTokenizers", "TorchNN", "Torch", "Yams",
     ],
     "DistillExport": ["DistillData", "TorchNN", "Torch", "SwiftProtobuf"],
     "distill": [
-      "DistillExport", "DistillRecipes", "Distillation", "DistillModels", "DistillSearch", "TorchOptim", "DistillData",
-      "DistillTokenizers", "TorchNN",
-      "Torch", "ArgumentParser",
+      "DistillExport", "DistillRecipes", "DistillRuntime", "Distillation", "DistillModels", "DistillSearch",
+      "TorchOptim", "DistillData", "DistillTokenizers", "TorchNN", "Torch", "ArgumentParser",
     ],
   ]
 

@@ -84,6 +84,28 @@ import Testing
     #expect(rows.count == 6 && rows.allSatisfy { $0.count == 2 && $0.allSatisfy { 0 < $0 && $0 < 20 } })
   }
 
+  /// What the guide shows of the runtime is the sample's, which stays short, answers, and says what is wrong.
+  @Test func theSampleOfTheRuntimePredicts() throws {
+    let example = try Package.text("Examples/Predict/main.swift")
+    let shown = CodeBlock.all(in: try Package.text("Guides/Runtime.md")).filter { $0.kind == "swift" }.map(\.text)
+    #expect(shown.count == 1 && shown.allSatisfy(example.contains))
+    #expect(example.split(separator: "\n", omittingEmptySubsequences: false).count < 30)
+    func predict(_ arguments: [String]) throws -> ProgramResult {
+      try run("\(Package.programs)/predict", arguments, in: Package.root, environment: ["OMP_NUM_THREADS": "1"])
+    }
+    let picture = "Tests/Fixtures/pictures/colour.jpg"
+    let result = try predict(["Models/fashion-mnist-resnet9", picture])
+    #expect(result.status == 0, "\(result.errors)")
+    let words = result.output.split(whereSeparator: \.isWhitespace)
+    #expect(words.first ?? "" == picture)
+    let probabilities = words.compactMap { Double($0) }
+    #expect(probabilities.count == 3 && probabilities == probabilities.sorted(by: >))
+    #expect(try predict(["Models/fashion-mnist-resnet9"]).status == 2)
+    let missing = try predict(["nowhere", picture])
+    #expect(missing.status == 2)
+    #expect(missing.errors == "there is no model in nowhere: nowhere/config.json is missing\n")
+  }
+
   /// What is said of make is said of targets that there are.
   @Test func makeTargetsExist() throws {
     let makefile = try Package.text("Makefile")

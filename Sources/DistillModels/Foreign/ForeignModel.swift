@@ -227,6 +227,13 @@ final class ForeignReader {
     }
   }
 
+  /// How many heads of attention there are; a problem unless they divide the width.
+  func heads(_ key: String, default value: Int? = nil, dividing width: Int) -> Int {
+    let heads = integer(key, default: value, in: 1...256)
+    if width % heads != 0 { problems.append("\(heads) heads do not divide the width \(width)") }
+    return heads
+  }
+
   /// What `names` says for a word; a problem if it is none of them.
   func word<Value>(_ key: String, default value: String, _ names: KeyValuePairs<String, Value>) -> Value? {
     let given = has(key) ? text(key) : value

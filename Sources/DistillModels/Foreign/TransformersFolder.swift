@@ -70,7 +70,7 @@ extension ForeignModel {
       "vocabulary": .integer(config.integer("vocab_size")),
       "depth": .integer(config.integer(isDistil ? "n_layers" : "num_hidden_layers", in: 1...96)),
       "width": .integer(width),
-      "heads": .integer(config.integer(isDistil ? "n_heads" : "num_attention_heads", in: 1...256)),
+      "heads": .integer(config.heads(isDistil ? "n_heads" : "num_attention_heads", dividing: width)),
       "hidden": .integer(config.integer(isDistil ? "hidden_dim" : "intermediate_size", in: 1...65_536)),
       "activation": .text(config.activation(isDistil ? "activation" : "hidden_act", default: "gelu")),
       "length": .integer(max(1, length)), "places_after_padding": .flag(family == .roberta),
@@ -170,7 +170,7 @@ extension ForeignModel {
     let length = config.integer("n_positions", default: 1024, in: 1...65_536)
     let options: [String: OptionValue] = [
       "width": .integer(width), "depth": .integer(config.integer("n_layer", default: 12, in: 1...96)),
-      "heads": .integer(config.integer("n_head", default: 12, in: 1...256)), "length": .integer(length),
+      "heads": .integer(config.heads("n_head", default: 12, dividing: width)), "length": .integer(length),
       "dropout": .number(config.number("resid_pdrop", default: 0.1)),
       "tied": .flag(config.flag("tie_word_embeddings", default: true)),
     ]
@@ -233,11 +233,12 @@ extension ForeignModel {
       : purpose(config, name, ["ViT"], ["ForImageClassification": "none"], default: "none")
     config.expect("qkv_bias", true, "attention without biases")
     let side = config.integer("image_size", default: 224, in: 1...65_536)
+    let width = config.integer("hidden_size", default: 768, in: 1...16_384)
     let options: [String: OptionValue] = [
       "patch": .integer(config.integer("patch_size", default: 16, in: 1...256)),
       "depth": .integer(config.integer("num_hidden_layers", default: 12, in: 1...96)),
-      "width": .integer(config.integer("hidden_size", default: 768, in: 1...16_384)),
-      "heads": .integer(config.integer("num_attention_heads", default: 12, in: 1...256)),
+      "width": .integer(width),
+      "heads": .integer(config.heads("num_attention_heads", default: 12, dividing: width)),
       "hidden": .integer(config.integer("intermediate_size", default: 3072, in: 1...65_536)),
       "activation": .text(config.activation("hidden_act", default: "gelu")), "distillation": .text(distillation),
       "epsilon": .number(config.number("layer_norm_eps", default: 1e-12)),

@@ -12,19 +12,6 @@ struct Predictions {
   }
 }
 
-/// The most probable classes of each row of logits `[N, C]`, softened by a temperature.
-func topClasses(
-  _ logits: Tensor, count: Int, temperature: Double = 1
-) throws -> [[(index: Int, probability: Double)]] {
-  let count = min(count, try logits.size(1))
-  let (values, indices) = try (logits.to(.float64) / temperature).softmax().topK(count)
-  let probabilities = try values.doubles()
-  let classes: [Int] = try indices.array()
-  return try (0..<logits.size(0)).map { row in
-    (row * count..<(row + 1) * count).map { (classes[$0], probabilities[$0]) }
-  }
-}
-
 /// What a teacher finds alike.
 public enum ClassSimilarity {
   /// The mean soft target of the examples of each class: row = true class, `[C, C]`. A class without examples has zeros.

@@ -82,28 +82,6 @@ extension RunError {
   }
 }
 
-/// The words for why a file operation failed.
-func reason(_ error: any Error) -> String {
-  if let error = error as? FileError { return error.reason }
-  let error = error as NSError
-  if error.domain == NSPOSIXErrorDomain { return String(cString: strerror(Int32(error.code))) }
-  if let underlying = error.userInfo[NSUnderlyingErrorKey] as? NSError, underlying.domain == NSPOSIXErrorDomain {
-    return String(cString: strerror(Int32(underlying.code)))
-  }
-  guard error.domain == NSCocoaErrorDomain else { return error.localizedDescription }
-  switch CocoaError.Code(rawValue: error.code) {
-  case .fileNoSuchFile, .fileReadNoSuchFile: return "there is no such file or folder"
-  case .fileReadNoPermission: return "no permission to read it"
-  case .fileWriteNoPermission: return "no permission to write there"
-  case .fileWriteOutOfSpace: return "the disk is full"
-  case .fileWriteVolumeReadOnly: return "the file system is read-only"
-  case .fileWriteFileExists: return "there is something of that name already"
-  case .fileReadInapplicableStringEncoding, .fileReadUnknownStringEncoding: return "it is not UTF-8 text"
-  case .fileReadCorruptFile, .propertyListReadCorrupt: return "it is damaged"
-  default: return "the system gives no reason (error \(error.code))"
-  }
-}
-
 /// A path as an error should show it: of a relative one also where it was looked for.
 func whereLookedFor(_ path: String) -> String {
   path.hasPrefix("/")

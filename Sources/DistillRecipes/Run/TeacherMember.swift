@@ -1,5 +1,6 @@
 import DistillData
 import DistillModels
+import DistillRuntime
 
 /// A model that teaches, found and held against the data, with how much it counts.
 struct TeacherMember: Sendable {

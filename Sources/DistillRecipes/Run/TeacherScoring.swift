@@ -1,4 +1,5 @@
 import DistillData
+import DistillRuntime
 import Distillation
 import Foundation
 import Torch

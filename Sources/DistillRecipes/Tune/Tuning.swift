@@ -1,4 +1,5 @@
 import DistillData
+import DistillRuntime
 import DistillSearch
 import Distillation
 import Foundation
@@ -175,7 +176,8 @@ public struct Tuning: Sendable {
 
   /// Whether an error is that of a trial's values, or of its training; others, such as a full disk, all trials would have.
   private static func isOfTheTrial(_ error: any Error) -> Bool {
-    error is RecipeError || error is RunError || error is DistillationError || error is TorchError
+    error is RecipeError || error is RunError || error is ModelFolderError || error is DistillationError
+      || error is TorchError
   }
 
   /// So many trials may fail before one has scored something.

@@ -1,4 +1,5 @@
 import DistillData
+import DistillRuntime
 import Foundation
 
 /// The data sets that recipes can name, and what of them is on this machine.

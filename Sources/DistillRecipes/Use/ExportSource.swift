@@ -1,5 +1,6 @@
 import DistillData
 import DistillModels
+import DistillRuntime
 import Foundation
 import Torch
 import TorchNN

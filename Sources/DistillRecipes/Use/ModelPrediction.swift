@@ -1,24 +1,19 @@
 import DistillData
 import DistillModels
-import DistillTokenizers
+import DistillRuntime
 import Distillation
 import Foundation
 import Torch
 
 /// What a model says of pictures, or of examples of a data set.
 public struct ModelPrediction: Encodable, Sendable {
-  public struct Guess: Encodable, Sendable, Equatable {
-    public var name: String
-    public var probability: Double
-  }
-
   public struct Item: Encodable, Sendable {
     /// The file, or the number of the example.
     public var source: String
     /// The true class, where it is known.
     public var label: String?
     /// The most probable classes, the first one first; empty where there is a problem.
-    public var top: [Guess]
+    public var top: [Prediction]
     /// Of a text: how the model goes on with it.
     public var continuation: String?
     /// Why nothing can be said of it.
@@ -36,32 +31,28 @@ public struct ModelPrediction: Encodable, Sendable {
     let device = try Device(available: deviceName)
     let named = try NamedModel(path)
     try Self.check(top: top)
-    let shape = named.description.model.inputShape
-    guard shape.count == 3, shape[0] == 1 || shape[0] == 3 else {
+    let predictor = named.predictor
+    guard predictor.takesPictures else {
       throw RunError(
-        "the model in \(named.folder.path) takes inputs of shape \(shape), which are no pictures: use --dataset and "
-          + "--examples")
+        "the model in \(named.folder.path) takes inputs of shape \(named.description.model.inputShape), which are no "
+          + "pictures: use --dataset and --examples")
     }
+    try predictor.move(to: device)
     var items: [Item] = []
-    var pixels: [UInt8] = []
+    var images: [RawImage] = []
     var places: [Int] = []
     for picture in pictures {
+      var problem: String?
       do {
-        let image = try RawImage.read(picture).converted(channels: shape[0])
-          .prepared(as: named.description.preparation, height: shape[1], width: shape[2])
-        pixels += image.planes
+        images.append(try predictor.prepared(RawImage.read(picture)))
         places.append(items.count)
-        items.append(Item(source: picture, label: nil, top: [], continuation: nil, problem: nil))
       } catch {
-        items.append(Item(source: picture, label: nil, top: [], continuation: nil, problem: "\(error)"))
+        problem = "\(error)"
       }
+      items.append(Item(source: picture, label: nil, top: [], continuation: nil, problem: problem))
     }
+    for (place, top) in zip(places, try predictor.predict(prepared: images, top: top)) { items[place].top = top }
     model = named.folder.path
-    if !places.isEmpty {
-      let data = try ArrayDataset(name: "pictures", pixels: pixels, exampleShape: shape)
-      let guesses = try Self.guesses(named, data, Array(0..<places.count), top: top, device)
-      for (place, guess) in zip(places, guesses) { items[place].top = guess }
-    }
     self.items = items
   }
 
@@ -120,7 +111,7 @@ public struct ModelPrediction: Encodable, Sendable {
   public static func reading(_ path: String) throws -> Reading {
     let named = try NamedModel(path)
     if named.vocabulary != nil { return .beginnings }
-    return named.description.model.inputShape.count == 1 && named.tokenizer != nil ? .texts : .pictures
+    return named.hasTokenizer ? .texts : .pictures
   }
 
   /// What class each text in a file is of; each file is one text. Those that cannot be read are left out and said.
@@ -128,9 +119,8 @@ public struct ModelPrediction: Encodable, Sendable {
     let device = try Device(available: deviceName)
     let named = try NamedModel(path)
     try Self.check(top: top)
-    guard let folder = named.tokenizer, named.description.model.inputShape.count == 1 else {
-      throw RunError("the model in \(named.folder.path) has no tokenizer beside it, and so cannot read texts")
-    }
+    try named.requireTokenizer()
+    try named.predictor.move(to: device)
     var items: [Item] = []
     var texts: [String] = []
     var places: [Int] = []
@@ -144,13 +134,7 @@ public struct ModelPrediction: Encodable, Sendable {
       }
     }
     model = named.folder.path
-    if !places.isEmpty {
-      let data = try ClassifiedTexts(
-        name: "texts", texts: texts, labels: texts.map { _ in -1 }, classNames: named.description.labels,
-        tokenizer: Tokenizer(folder: folder), length: named.description.model.inputShape[0])
-      let guesses = try Self.guesses(named, data, Array(0..<places.count), top: top, device)
-      for (place, guess) in zip(places, guesses) { items[place].top = guess }
-    }
+    for (place, top) in zip(places, try named.predictor.predict(texts: texts, top: top)) { items[place].top = top }
     self.items = items
   }
 
@@ -190,9 +174,9 @@ public struct ModelPrediction: Encodable, Sendable {
 
   private static func guesses(
     _ named: NamedModel, _ data: any Dataset, _ examples: [Int], top: Int, _ device: Device
-  ) throws -> [[Guess]] {
+  ) throws -> [[Prediction]] {
     try topClasses(named.logits(data, examples, on: device), count: top).map { row in
-      row.map { Guess(name: named.description.labels[$0.index], probability: $0.probability) }
+      row.map { Prediction(name: named.description.labels[$0.index], probability: $0.probability) }
     }
   }
 }

@@ -1,5 +1,6 @@
 import DistillData
 import DistillModels
+import DistillRuntime
 import DistillTokenizers
 import Distillation
 import Foundation
@@ -8,19 +9,14 @@ import TorchNN
 
 /// A model that a person names, by its model folder or by the run folder whose student it is.
 struct NamedModel {
-  let folder: ModelFolder
-  let model: any Layer
-  let description: ModelFolder.Description
+  let predictor: Predictor
+
+  var folder: ModelFolder { predictor.folder }
+  var model: any Layer { predictor.model }
+  var description: ModelFolder.Description { predictor.description }
 
   /// - Throws: `RunError` when there is none, and whatever is wrong with its files.
-  init(_ path: String) throws {
-    folder = try Self.find(path)
-    (model, description) = try folder.load()
-    guard description.labels.count == description.model.classCount else {
-      throw RunError(
-        "\(folder.configuration): \(description.labels.count) labels for \(description.model.classCount) classes")
-    }
-  }
+  init(_ path: String) throws { predictor = try Predictor(Self.find(path).path, folds: false) }
 
   /// What its tokens are, where it predicts those of texts.
   var vocabulary: TextVocabulary? {
@@ -28,14 +24,23 @@ struct NamedModel {
       ? TextVocabulary(names: description.labels) : nil
   }
 
-  /// The folder of its tokenizer, where there is one: its own.
-  var tokenizer: String? { Tokenizer.isThere(folder.path) ? folder.path : nil }
+  /// Whether it reads whole texts, by a tokenizer in its folder.
+  var hasTokenizer: Bool {
+    description.model.inputShape.count == 1 && vocabulary == nil && Tokenizer.isThere(folder.path)
+  }
+
+  /// - Throws: `RunError` when it reads no texts.
+  func requireTokenizer() throws {
+    guard hasTokenizer else {
+      throw RunError("the model in \(folder.path) has no tokenizer beside it, and so cannot read texts")
+    }
+  }
 
   /// What it says of examples: `[N, C]`.
   ///
   /// - Throws: `RunError` when that is not finite.
   func logits(_ dataset: any Dataset, _ examples: [Int], on device: Device) throws -> Tensor {
-    try model.move(to: device)
+    try predictor.move(to: device)
     return try EvaluationSet(dataset, examples: examples, normalization: description.normalization, device: device)
       .logits(of: model).finiteOutputs(of: folder.path)
   }
@@ -173,9 +178,7 @@ public struct DataChoice: Sendable, Equatable {
       options.textLength = shape[0]
     }
     if dataset == "labelled-text" {
-      guard shape.count == 1, named.vocabulary == nil, named.tokenizer != nil else {
-        throw RunError("the model in \(named.folder.path) has no tokenizer beside it, and so cannot read texts")
-      }
+      try named.requireTokenizer()
       options.classNames = named.description.labels
       options.labelledTexts = LabelledTexts(
         columns: TextColumns(label: labelColumn ?? "label"), tokenizer: named.folder.path, length: shape[0])

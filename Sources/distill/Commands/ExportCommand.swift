@@ -3,6 +3,7 @@ import DistillData
 import DistillExport
 import DistillModels
 import DistillRecipes
+import DistillRuntime
 import Foundation
 import Torch
 import TorchNN

@@ -1,5 +1,6 @@
 import ArgumentParser
 import DistillRecipes
+import DistillRuntime
 import Foundation
 
 struct PredictCommand: ParsableCommand {

@@ -167,6 +167,8 @@ import TorchNN
       model.eval()
       let shape = [4] + specification.inputShape
       let isText = specification.inputShape.count == 1
+      // Nothing to fold: no batch normalization, and no ReLU behind a linear layer.
+      let isTransformer = isText || specification.architecture == "vit"
       let inputs =
         try isText
         ? Tensor((0..<24).map { Float($0 * 7 % 5 % 3) }, shape: shape)
@@ -185,7 +187,7 @@ import TorchNN
       }
       let part = try inputs.sliced(0, from: 1, to: 4)
       try assertClose(teacher.trace(part).output, withoutGradient { try model(part) }, relative: 1e-4, absolute: 1e-4)
-      #expect(try teacher.counts(like: inputs) != nil || isText)
+      #expect(try teacher.counts(like: inputs) != nil || isTransformer)
       let half = try FrozenTeacher(model, precision: .bfloat16).trace(inputs).output
       try assertClose(half.to(.float32), plain.output, relative: 0.1, absolute: 0.1)
     }

@@ -1,7 +1,5 @@
 import DistillData
 import DistillModels
-import DistillTokenizers
-import Distillation
 import Foundation
 import Torch
 import TorchNN
@@ -21,7 +19,7 @@ public struct ModelFolder: Sendable {
     /// How pictures were brought to the size of the inputs, where the model comes from another library that says so.
     public var preparation: ImagePreparation?
     /// What a person should know of how the folder of another library was read.
-    var notices: [String] = []
+    package var notices: [String] = []
 
     private enum CodingKeys: String, CodingKey {
       case model, labels, normalization, preparation
@@ -55,83 +53,42 @@ public struct ModelFolder: Sendable {
   public var configuration: String { "\(path)/config.json" }
   public var card: String { "\(path)/README.md" }
 
-  /// The names of the files that it has.
-  static let files = ["model.safetensors", "config.json", "README.md"]
-
-  /// Which of the files that a model would be saved in are there already.
-  public var occupiedFiles: [String] {
-    (Self.files + ["manifest.json"]).filter { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
-  }
-
   public var exists: Bool { FileManager.default.fileExists(atPath: configuration) }
-
-  /// The files of a tokenizer that it has.
-  var tokenizerFiles: [String] {
-    Tokenizer.fileNames.filter { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
-  }
-
-  /// Puts the tokenizer of another folder beside the weights.
-  ///
-  /// - Throws: `RunError` when a file cannot be read.
-  func copyTokenizer(from source: ModelFolder) throws {
-    for name in source.tokenizerFiles {
-      let file = "\(source.path)/\(name)"
-      guard let data = FileManager.default.contents(atPath: file) else { throw RunError("\(file) cannot be read") }
-      try AtomicFile.write(data, to: "\(path)/\(name)")
-    }
-  }
 
   /// Whether another library wrote it.
   public var isForeign: Bool { ForeignModel.isThere(path) }
 
-  /// Writes the folder. Each file is replaced as a whole.
-  ///
-  /// - Parameters:
-  ///   - dtype: what the weights are stored as; their own type if nil
-  ///   - card: the text of the model card
-  public func save(_ model: any Layer, _ description: Description, dtype: DType? = nil, card text: String) throws {
-    try Folder.make(path)
-    let stored = try model.state.map { named in
-      NamedTensor(
-        name: named.name,
-        tensor: try named.tensor.dtype.isFloatingPoint
-          ? named.tensor.detached().to(dtype ?? named.tensor.dtype) : named.tensor)
-    }
-    try Checkpoint.write(stored, metadata: ["format": "pt"], to: weights)
-    try AtomicFile.write(try ResultJSON.pretty(description), to: configuration)
-    try AtomicFile.write(Data(text.utf8), to: card)
-  }
-
-  /// - Throws: `RunError` when there is no `config.json` or it cannot be understood.
+  /// - Throws: `ModelFolderError` when there is no `config.json` or it cannot be understood.
   public func description() throws -> Description {
     guard !RegularFile.isOtherThanFile(configuration) else {
-      throw RunError("\(configuration) \(RegularFile.refusal)")
+      throw ModelFolderError("\(configuration) \(RegularFile.refusal)")
     }
     guard let data = FileManager.default.contents(atPath: configuration) else {
-      throw RunError("there is no model in \(path): \(configuration) is missing")
+      throw ModelFolderError("there is no model in \(path): \(configuration) is missing")
     }
     let description: Description
     do {
-      description = try isForeign ? Description(ForeignModel(folder: path)) : ResultJSON.decode(data)
+      description =
+        try isForeign ? Description(ForeignModel(folder: path)) : JSONDecoder().decode(Description.self, from: data)
     } catch let error where error is ModelError || error is CheckpointError {
-      throw RunError("\(error)")
+      throw ModelFolderError("\(error)")
     } catch {
-      throw RunError("\(configuration) cannot be understood: \(explanation(error))")
+      throw ModelFolderError("\(configuration) cannot be understood: \(explanation(error))")
     }
     do {
       _ = try ModelZoo.resolve(description.model)
       try description.normalization?.check(channels: description.model.inputShape.first ?? 1)
     } catch let error as ModelError {
-      throw RunError(error.problems.map { "\(configuration): \($0)" }.joined(separator: "\n"))
+      throw ModelFolderError(error.problems.map { "\(configuration): \($0)" }.joined(separator: "\n"))
     } catch let error as DataError {
-      throw RunError("\(configuration): \(error)")
+      throw ModelFolderError("\(configuration): \(error)")
     }
     return description
   }
 
   /// The model with its weights, in evaluation mode.
   ///
-  /// - Throws: `RunError`, `ModelError`, `CheckpointError` or `StateError`, each with the file and what to mend.
+  /// - Throws: `ModelFolderError`, `ModelError`, `CheckpointError` or `StateError`, each with the file and what to mend.
   public func load() throws -> (model: any Layer, description: Description) {
     var description = try description()
     let model = try ModelZoo.make(description.model)
@@ -143,7 +100,7 @@ public struct ModelFolder: Sendable {
 
 extension RawImage {
   /// The picture as a model wants it; where nothing is said, brought to the size without regard to its proportions.
-  func prepared(as preparation: ImagePreparation?, height: Int, width: Int) throws -> RawImage {
+  package func prepared(as preparation: ImagePreparation?, height: Int, width: Int) throws -> RawImage {
     guard let fit = preparation.map(PictureFit.init) else { return try resized(width: width, height: height) }
     return try prepared(
       height: height, width: width, shorterSide: fit.shorterSide, interpolation: fit.interpolation)
@@ -151,26 +108,9 @@ extension RawImage {
 }
 
 extension PictureFit {
-  init(_ preparation: ImagePreparation) {
+  package init(_ preparation: ImagePreparation) {
     self.init(
       shorterSide: preparation.shorterSide,
       interpolation: preparation.interpolation == .bicubic ? .bicubic : .bilinear)
-  }
-}
-
-/// What is wrong with a JSON file, in words.
-func explanation(_ error: any Error) -> String {
-  guard let error = error as? DecodingError else { return reason(error) }
-  func place(_ context: DecodingError.Context) -> String {
-    let path = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: ".")
-    return path.isEmpty ? "" : " in \(path)"
-  }
-  switch error {
-  case .keyNotFound(let key, let context): return "'\(key.stringValue)' is missing\(place(context))"
-  case .typeMismatch(_, let context), .valueNotFound(_, let context):
-    return "a value of the wrong kind\(place(context))"
-  case .dataCorrupted(let context) where context.codingPath.isEmpty: return "it is no JSON: damaged, or cut off"
-  case .dataCorrupted(let context): return "\(context.debugDescription)\(place(context))"
-  @unknown default: return "\(error)"
   }
 }
