@@ -114,7 +114,7 @@ def classifiers(found):
              "teacher says. The teacher has seen all labels. *One text* is the time for a text by itself, on two threads.", ""]
     for name, label in students.items():
         if name in found:
-            text += [f"- **{label[0].upper()}{label[1:]}**: {found[name]["sentence"]}"]
+            text += [f"- **{label[0].upper()}{label[1:]}**: {found[name]['sentence']}"]
     return text + [""]
 
 
