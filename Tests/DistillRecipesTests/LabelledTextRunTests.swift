@@ -36,7 +36,7 @@ struct LabelledTextRunTests {
       let run = "\(folder)/run"
       let data = try RunRecipe.run(try configuration(LabelledTextSample.recipe(), in: folder), in: run).data
       // The first word of a text says its class.
-      #expect(try #require(data.teacherAccuracy) > 0.9)
+      #expect(try #require(data.teacher?.scores.accuracy) > 0.9)
       let student = ModelFolder("\(run)/student")
       #expect(student.tokenizerFiles == ["tokenizer.json"])
       #expect(ModelFolder("\(run)/teacher").tokenizerFiles == ["tokenizer.json"])
@@ -71,7 +71,7 @@ struct LabelledTextRunTests {
       let job = try #require(
         try FileManager.default.contentsOfDirectory(atPath: "\(folder)/run/jobs").first { $0.hasPrefix("distilled") })
       let rounds = EventLog(path: "\(folder)/run/jobs/\(job)/events.jsonl").rounds()
-      let parts = try #require(rounds.last).loss.parts
+      let parts = try #require(rounds.last).parts
       #expect(Set(parts.keys) == ["soft_targets", "hard_labels", "cosine_hidden_states"])
       #expect(data.settings.count == 1 && rounds.count == 6)
     }

@@ -1,5 +1,6 @@
 import DistillData
 import Foundation
+import Torch
 
 /// A folder with a small tokenizer and texts of two classes, each with words of its own, from one word to twelve long.
 enum LabelledTextSample {
@@ -16,13 +17,17 @@ enum LabelledTextSample {
       """)
     var random = RandomSource(seed: 3, "labelled texts")
     func table(_ count: Int) -> String {
-      "text,label\n"
-        + (0..<count).map { index in
-          let text = (0..<1 + index % 12).map { _ in
-            words[random.next() % 2 == 0 ? Int(random.next() % 4) + 4 * (index % 2) : 8 + Int(random.next() % 4)]
-          }
-          return "\(words[4 * (index % 2)]) \(text.joined(separator: " ")),\(index % 2 == 0 ? "nature" : "software")\n"
-        }.joined()
+      let rows = (0..<count).map { index in
+        let own = index % 2 == 0 ? 0 : 4
+        // The first word says the class, and half of the others.
+        var text = [words[own]]
+        for _ in 0...index % 12 {
+          let place = Int(random.next() % 4)
+          text.append(words[random.next() % 2 == 0 ? own + place : 8 + place])
+        }
+        return "\(text.joined(separator: " ")),\(own == 0 ? "nature" : "software")\n"
+      }
+      return "text,label\n" + rows.joined()
     }
     try file("texts/train.csv", in: folder, table(training))
     try file("texts/test.csv", in: folder, table(testing))
