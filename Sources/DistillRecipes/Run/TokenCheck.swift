@@ -2,6 +2,24 @@ import DistillData
 import DistillModels
 
 extension Materials {
+  /// Whether the models that a recipe trains can read the tokens of the data.
+  ///
+  /// - Throws: `RunError`, as for a single model
+  func checkTokens(of recipe: Configuration) throws {
+    guard train is ClassifiedTexts else { return }
+    let (shape, classes) = (train.exampleShape, train.classCount)
+    try checkTokens(of: recipe.studentSpecification(inputShape: shape, classCount: classes), "the student")
+    guard let teacher = recipe.teacher else { return }
+    if teacher.isToBeTrained {
+      try checkTokens(of: teacher.specificationToTrain(inputShape: shape, classCount: classes), "the teacher")
+    }
+    for peer in teacher.peers {
+      try checkTokens(
+        of: peer.specification(student: recipe.student, inputShape: shape, classCount: classes),
+        "the peer '\(peer.name)'")
+    }
+  }
+
   /// Whether a model can read the tokens of the data, where these are texts with a class for each.
   ///
   /// - Parameters:

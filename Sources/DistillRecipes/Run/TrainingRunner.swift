@@ -224,14 +224,10 @@ struct TrainingRunner {
     let classes = materials.train.classCount
     if let specialist = job.specialist { return try ModelZoo.resolve(specialist.ownSpecification) }
     if job.arm == .teacher, let teacher = job.configuration.teacher {
-      let specification = try teacher.specificationToTrain(inputShape: shape, classCount: classes)
-      try materials.checkTokens(of: specification, "the teacher")
-      return specification
+      return try teacher.specificationToTrain(inputShape: shape, classCount: classes)
     }
-    let specification = try job.configuration.studentSpecification(
+    return try job.configuration.studentSpecification(
       inputShape: shape, classCount: classes, isAlone: job.arm == .alone)
-    try materials.checkTokens(of: specification, "the student")
-    return specification
   }
 
   /// The student as a training begins with it.
