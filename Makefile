@@ -3,7 +3,7 @@
 DATA ?= fashion-mnist
 SWIFT_SOURCES = Package.swift Sources Tests Benchmarks $(wildcard Examples)
 
-.PHONY: help demo test build bench paper teacher fixtures format lint clean
+.PHONY: help demo test build bench paper text teacher fixtures format lint clean
 
 help:
 	@echo "make demo               train a small student alone and distilled, and compare them (DATA=digits: no network)"
@@ -11,6 +11,7 @@ help:
 	@echo "make build              build the command: .build/release/distill"
 	@echo "make bench              measure our speed beside others'"
 	@echo "make paper              the experiments of the paper, in small (ONLY=few-labels: one of them)"
+	@echo "make text               distil MiniLM into small classifiers of texts (ONLY=windows: one experiment)"
 	@echo "make teacher            train the teacher of the demo again"
 	@echo "make fixtures           compute the reference numbers of the tests again, with PyTorch"
 	@echo "make format             format the Swift sources"
@@ -35,6 +36,9 @@ bench: build
 
 paper:
 	@scripts/paper $(ONLY) --data $(DATA)
+
+text:
+	@scripts/text $(ONLY)
 
 teacher: build
 	@scripts/datasets fashion-mnist

@@ -60,7 +60,8 @@ let package = Package(
     .target(
       name: "DistillRecipes",
       dependencies: [
-        "Torch", "TorchNN", "TorchOptim", "DistillData", "DistillModels", "DistillRuntime", "DistillPrograms",
+        "Torch", "TorchNN", "TorchOptim", "DistillTokenizers", "DistillData", "DistillModels", "DistillRuntime",
+        "DistillPrograms",
         "Distillation", "DistillSearch", .product(name: "Yams", package: "Yams"),
       ]),
     .target(
@@ -82,6 +83,8 @@ let package = Package(
     .executableTarget(name: "distill-in-swift", dependencies: ["Distillation"], path: "Examples/DistillInSwift"),
     .executableTarget(name: "own-term", dependencies: ["Distillation"], path: "Examples/OwnTerm"),
     .executableTarget(name: "predict", dependencies: ["DistillRuntime"], path: "Examples/Predict"),
+    .executableTarget(
+      name: "sentence-embeddings", dependencies: ["Distillation", "DistillModels"], path: "Examples/SentenceEmbeddings"),
     .executableTarget(
       name: "distill-text", dependencies: ["Distillation", "DistillModels"], path: "Examples/DistillText"),
     .target(name: "TestSupport", dependencies: ["Torch", "TorchNN", "DistillData"], path: "Tests/TestSupport"),

@@ -20,6 +20,8 @@ public struct HostBatch: Sendable {
   public var secondWeights: [Float]?
   /// The labels of the tokens, `[N · L]`, where the examples are sequences with a label for each; nil where they are not.
   public var tokenLabels: TokenLabels?
+  /// How many of the first numbers of each example are text, where the rest fills it up; nil where nothing does.
+  public var textLengths: [Int]?
   /// What a teacher sees of the examples where that is something else, laid out as `inputs`; nil: the very same.
   public var teacherInputs: HostBuffer?
   /// Which view of the examples a teacher sees: `view`, or 0 where it always sees the same.
@@ -108,10 +110,34 @@ public struct Batch {
     secondLabels = try host.secondLabels.map { try Tensor($0).to(device) }
     secondWeights = try host.secondWeights.map { try Tensor($0).to(device) }
     if let labels = host.tokenLabels { try use(labels, device: device) }
+    if let lengths = host.textLengths {
+      let mask = lengths.flatMap { length in (0..<host.shape[1]).map { $0 < length } }
+      tokens = try Tokens(mask: Tensor(mask, shape: host.shape).to(device))
+    }
   }
 }
 
 extension HostBatch {
+  /// Leaves out the columns in which no example has text, but for as many as make their number a multiple of an eighth of
+  /// the whole: batches come in eight lengths at most, for each of which a frozen teacher is written down once.
+  mutating func trimTexts() {
+    guard let longest = textLengths?.max() else { return }
+    let (rows, whole) = (shape[0], shape[1])
+    let step = max(8, (whole + 7) / 8)
+    let kept = min(whole, max(1, (longest + step - 1) / step) * step)
+    guard kept < whole else { return }
+    let (old, new) = (inputs, HostBuffer(byteCount: rows * kept * MemoryLayout<Float>.stride))
+    for row in 0..<rows {
+      let from = row * whole * MemoryLayout<Float>.stride
+      let to = row * kept * MemoryLayout<Float>.stride
+      let size = kept * MemoryLayout<Float>.stride
+      UnsafeMutableRawBufferPointer(rebasing: new.bytes[to..<to + size])
+        .copyMemory(from: UnsafeRawBufferPointer(rebasing: old.bytes[from..<from + size]))
+    }
+    inputs = new
+    shape[1] = kept
+  }
+
   /// A tensor `shape` over inputs that lie in memory as those of the batch do.
   fileprivate func tensor(_ inputs: HostBuffer, _ device: Device) throws -> Tensor {
     guard channelsLast, shape.count == 4 else {

@@ -16,13 +16,15 @@ struct BatchMaker: Sendable {
   private let partners: [Int]
   private let isHidden: [Bool]
   private let channelsLast: Bool
+  private let trimsTexts: Bool
   /// What a teacher sees; `same` wherever that comes to the same.
   private let teacherView: TeacherView
   private let teacherViewIsFixed: Bool
 
   init(dataset: any Dataset, examples: [Int], options: DataLoader.Options) throws {
     try options.augmentation.check(exampleShape: dataset.exampleShape)
-    guard !dataset.predictsTokens || (options.augmentation.isEmpty && options.normalization == nil) else {
+    let isText = dataset.predictsTokens || dataset.textLength(at: 0) != nil
+    guard !isText || (options.augmentation.isEmpty && options.normalization == nil) else {
       throw DataError("\(dataset.name) has tokens, which are numbers of things: they cannot be augmented or normalized")
     }
     let channels = dataset.channelCount
@@ -54,6 +56,7 @@ struct BatchMaker: Sendable {
     }
     self.isHidden = isHidden
     channelsLast = options.channelsLast && dataset.exampleShape.count == 3
+    trimsTexts = options.trimsTexts
     teacherView = options.effectiveTeacherView
     teacherViewIsFixed = options.teacherViewIsFixed
   }
@@ -86,6 +89,11 @@ struct BatchMaker: Sendable {
       try TorchRuntime.share(ids.count, grain: Self.worthSharing / max(1, size), make)
     } else {
       try make(0..<ids.count)
+    }
+    let lengths = ids.compactMap { dataset.textLength(at: $0) }
+    if lengths.count == ids.count {
+      batch.textLengths = lengths
+      if trimsTexts { batch.trimTexts() }
     }
     return batch
   }

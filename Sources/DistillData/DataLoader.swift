@@ -31,6 +31,9 @@ public final class DataLoader: Sendable {
     public var channelsLast: Bool
     /// What a teacher sees of the examples.
     public var teacherView = TeacherView.same
+    /// Whether a batch of texts is only as long as its longest text, more or less. What was kept of hidden states is of the
+    /// whole length.
+    public var trimsTexts = true
 
     public init(
       batchSize: Int, shuffle: Bool = false, seed: UInt64 = 0, augmentation: Augmentation = [], views: Int? = nil,

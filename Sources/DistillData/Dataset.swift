@@ -26,6 +26,10 @@ public protocol Dataset: Sendable {
   /// The labels of an example's tokens; nil where `predictsTokens` is false.
   func tokenLabels(at index: Int) throws -> TokenLabels?
 
+  /// How many of the first numbers of an example are text, where the rest fills it up; nil where nothing does. A loader
+  /// leaves out what is text in no example of a batch.
+  func textLength(at index: Int) -> Int?
+
   /// The class of an example; −1 when it has none.
   func label(at index: Int) -> Int
 
@@ -56,6 +60,8 @@ extension Dataset {
   public var predictsTokens: Bool { false }
 
   public func tokenLabels(at index: Int) throws -> TokenLabels? { nil }
+
+  public func textLength(at index: Int) -> Int? { nil }
 
   /// The label of the class with this name.
   ///

@@ -77,6 +77,12 @@ public final class JoinedDataset: Dataset {
     return member.label(member.dataset.label(at: member.place(of: index)))
   }
 
+  public func textLength(at index: Int) -> Int? {
+    guard index >= 0, index < count else { return nil }
+    let member = member(of: index)
+    return member.dataset.textLength(at: member.place(of: index))
+  }
+
   public func tokenLabels(at index: Int) throws -> TokenLabels? {
     guard index >= 0, index < count else { throw DataError("\(name) has \(count) examples, and so no number \(index)") }
     let member = member(of: index)

@@ -18,6 +18,7 @@ public enum ModelZoo {
     TextDecoder.architecture,
     Llama.architecture,
     TextEncoder.architecture,
+    TextCNN.architecture,
     VisionTransformer.architecture,
     EfficientNet.architecture,
     MobileNetV3.architecture,

@@ -1,6 +1,18 @@
 import Foundation
 
 extension Tokenizer {
+  /// The files that a folder may have of a tokenizer.
+  public static let fileNames = [
+    "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
+  ]
+
+  /// Whether a folder has the files of a tokenizer, whatever is in them.
+  public static func isThere(_ folder: String) -> Bool {
+    let files = TokenizerFolder(path: folder)
+    return files.exists("tokenizer.json") || files.exists("vocab.txt")
+      || (files.exists("vocab.json") && files.exists("merges.txt"))
+  }
+
   /// The tokenizer of a model's folder: `tokenizer.json`, or `vocab.txt` (BERT), or `vocab.json` and `merges.txt` (GPT-2,
   /// RoBERTa). `tokenizer_config.json`, `special_tokens_map.json` and `config.json` are read too, where they are there.
   ///

@@ -23,20 +23,20 @@ import Torch
   @Test func textsWithClassesAreADataset() throws {
     var tokenizer = try tokenizer()
     let texts = ["a b a", "b", "a a"]
-    var data = try ArrayDataset(
+    var data = try ClassifiedTexts(
       name: "texts", texts: texts, labels: [1, 0, -1], classNames: ["no", "yes"], tokenizer: tokenizer)
     #expect(data.exampleShape == [3] && data.count == 3 && data.classNames == ["no", "yes"] && !data.isImage)
     #expect(try data.values(at: 0) == [2, 3, 2] && data.values(at: 1) == [3, 1, 1])
     #expect((0..<3).map { data.label(at: $0) } == [1, 0, -1])
     tokenizer.maximumLength = 2
-    data = try ArrayDataset(name: "texts", texts: texts, labels: [0, 0, 0], tokenizer: tokenizer)
+    data = try ClassifiedTexts(name: "texts", texts: texts, labels: [0, 0, 0], tokenizer: tokenizer)
     #expect(try data.exampleShape == [2] && data.values(at: 0) == [2, 3])
-    data = try ArrayDataset(
+    data = try ClassifiedTexts(
       name: "texts", texts: texts, pairs: texts, labels: [0, 0, 0], tokenizer: tokenizer, length: 4)
     #expect(try data.values(at: 0) == [2, 3, 2, 3] && data.values(at: 1) == [3, 3, 1, 1])
-    #expect(throws: DataError.self) { try ArrayDataset(name: "x", texts: ["a"], labels: [], tokenizer: tokenizer) }
-    #expect(throws: DataError.self) { try ArrayDataset(name: "x", texts: [], labels: [], tokenizer: tokenizer) }
-    #expect(throws: DataError.self) { try ArrayDataset(name: "x", texts: [""], labels: [0], tokenizer: tokenizer) }
+    #expect(throws: DataError.self) { try ClassifiedTexts(name: "x", texts: ["a"], labels: [], tokenizer: tokenizer) }
+    #expect(throws: DataError.self) { try ClassifiedTexts(name: "x", texts: [], labels: [], tokenizer: tokenizer) }
+    #expect(throws: DataError.self) { try ClassifiedTexts(name: "x", texts: [""], labels: [0], tokenizer: tokenizer) }
   }
 
   @Test func rowsOfDifferentLengthsAreRefused() throws {

@@ -34,6 +34,9 @@ struct ONNXZooTests {
     ModelSpecification(
       "decoder", ["depth": 2, "width": 16, "heads": 4, "length": 12], inputShape: [9], classCount: 11),
     ModelSpecification(
+      "text-cnn", ["vocabulary": 13, "width": 6, "kernels": [2, 3], "filters": 5, "dropout": 0.5], inputShape: [9],
+      classCount: 4),
+    ModelSpecification(
       "decoder", ["depth": 1, "width": 8, "heads": 2, "tied": false], inputShape: [5], classCount: 7),
     ModelSpecification(
       "llama", ["depth": 2, "width": 16, "heads": 4, "key_heads": 2], inputShape: [9], classCount: 11),

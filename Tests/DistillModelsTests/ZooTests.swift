@@ -108,6 +108,10 @@ import TorchNN
       ]
     ),
     (
+      ModelSpecification("text-cnn", ["vocabulary": 11, "width": 8, "filters": 4], inputShape: [6], classCount: 3),
+      ["embedding", "convolutions.0", "convolutions.2", "classifier"]
+    ),
+    (
       ModelSpecification(
         "vit", ["patch": 4, "depth": 2, "width": 8, "heads": 2], inputShape: [3, 8, 8], classCount: 3),
       ["patch_embed.proj", "blocks.0", "blocks.1.attn", "norm", "head"]
@@ -186,7 +190,7 @@ import TorchNN
   @Test(arguments: tapped.indices)
   func trainingAndEvaluationDiffer(index: Int) throws {
     var specification = Self.tapped[index].0
-    if ["mlp", "decoder", "llama", "bert", "vit"].contains(specification.architecture) {
+    if ["mlp", "decoder", "llama", "bert", "text-cnn", "vit"].contains(specification.architecture) {
       specification.options["dropout"] = 0.5
     }
     let model = try ModelZoo.make(specification)
@@ -254,7 +258,7 @@ import TorchNN
 
   /// Networks of convolutions take other sizes of image than the one they were made for.
   @Test func imagesOfOnePixelPass() throws {
-    let fixed = ["mlp", "convnet", "resnet9", "decoder", "llama", "bert", "vit"]
+    let fixed = ["mlp", "convnet", "resnet9", "decoder", "llama", "bert", "text-cnn", "vit"]
     for (specification, _) in Self.tapped where !fixed.contains(specification.architecture) {
       var tiny = specification
       tiny.inputShape = [specification.inputShape[0], 1, 1]

@@ -6,8 +6,9 @@ import Torch
 
 @Suite struct TokenizerGuideTests {
   /// The Swift of `Guides/Tokenizers.md`, so that it compiles.
-  func guide(texts: [String], labels: [Int], model: (Tensor, Tensor) throws -> Tensor) throws -> (Tensor, ArrayDataset)
-  {
+  func guide(
+    texts: [String], labels: [Int], model: (Tensor, Tensor) throws -> Tensor
+  ) throws -> (Tensor, ClassifiedTexts) {
     let tokenizer = try Tokenizer(folder: "MiniLM")
     let row = try tokenizer.encode("A small model.", pair: "And a second text.", maximumLength: 128)
     print(row.ids, row.typeIDs)
@@ -16,7 +17,7 @@ import Torch
       ["One text.", "Another one, which is longer."], maximumLength: 128, truncation: .longestFirst, padding: .longest)
     let tensors = try batch.tensors()
     let logits = try model(tensors.ids, tensors.attentionMask)
-    let data = try ArrayDataset(
+    let data = try ClassifiedTexts(
       name: "reviews", texts: texts, labels: labels, classNames: ["bad", "good"], tokenizer: tokenizer, length: 64)
     return (logits, data)
   }

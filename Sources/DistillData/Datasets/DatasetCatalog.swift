@@ -108,6 +108,15 @@ public enum DatasetCatalog {
         path, unit: options.textUnit, length: options.textLength, testFraction: options.testFraction,
         vocabulary: options.vocabulary)
     },
+    DatasetEntry(
+      "labelled-text", "your own texts with a class for each (CSV, or lines of JSON)", source: "you", licence: "yours",
+      origin: .own, layout: LabelledTexts.layout
+    ) { path, options in
+      guard let form = options.labelledTexts else {
+        throw DataError("labelled-text needs a tokenizer", remedy: "Say in which folder its files are")
+      }
+      return try form.load(path, classNames: options.classNames)
+    },
   ]
 
   private static let mnistLayout =
@@ -174,6 +183,8 @@ public struct DatasetOptions: Sendable, Equatable {
   public var textLength = 128
   /// The part of a text that is for testing: its end.
   public var testFraction = 0.1
+  /// How texts with a class for each are read.
+  public var labelledTexts: LabelledTexts?
   /// What the tokens of a text are, where a model says that already.
   public var vocabulary: TextVocabulary?
 

@@ -73,6 +73,15 @@ public enum CSV {
     }
   }
 
+  /// The different labels, sorted: by value when all are whole numbers, otherwise by their letters.
+  static func classes(of labels: [String]) -> [String] {
+    let different = Set(labels)
+    guard different.allSatisfy({ Int($0) != nil }) else {
+      return different.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+    return different.sorted { (Int($0) ?? 0, $0) < (Int($1) ?? 0, $1) }
+  }
+
   /// What the columns are.
   fileprivate struct Layout {
     var columnCount: Int
@@ -139,12 +148,12 @@ public enum CSV {
     var values: [Float] = []
     var labels: [(text: String, line: Int)] = []
     var count = 0
-    private var problems: [String] = []
-    private var problemCount = 0
+    private var problems: LineProblems
 
     init(layout: Layout, file: String) {
       self.layout = layout
       self.file = file
+      problems = LineProblems(file: file)
     }
 
     mutating func add(_ line: CSVLines.Line) throws {
@@ -169,32 +178,18 @@ public enum CSV {
       }
     }
 
-    private mutating func report(_ problem: String) {
-      problemCount += 1
-      if problems.count < 5 { problems.append(problem) }
-    }
+    private mutating func report(_ problem: String) { problems.report(problem) }
 
     /// Throws what is wrong with the lines.
     func finish() throws {
-      if problemCount == 1 { throw DataError(file: file, problems[0]) }
-      if problemCount > 1 {
-        let others = problemCount > problems.count ? "\nand \(problemCount - problems.count) more" : ""
-        throw DataError(
-          file: file, "\(problemCount) problems:\n\(problems.joined(separator: "\n"))\(others)")
-      }
+      try problems.finish()
       guard count > 0 else { throw DataError(file: file, "has no rows") }
     }
 
     /// The number of each row's class, and the classes' names.
     func classes(_ given: [String]?) throws -> (labels: [Int32], names: [String]) {
       guard layout.labelColumn != nil else { return ([], []) }
-      let different = Set(labels.map(\.text))
-      let numbers = different.compactMap { Int($0) }
-      let sorted =
-        numbers.count == different.count
-        ? different.sorted { (Int($0) ?? 0, $0) < (Int($1) ?? 0, $1) }
-        : different.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-      let names = given ?? sorted
+      let names = given ?? CSV.classes(of: labels.map(\.text))
       let places = Dictionary(zip(names, names.indices), uniquingKeysWith: { first, _ in first })
       let found = try labels.map { label in
         guard let place = places[label.text] else {

@@ -91,6 +91,16 @@ public enum TextFiles {
     return vocabulary.tokens(of: String(text))
   }
 
+  /// What is in a file.
+  ///
+  /// - Throws: `DataError` when it is missing, not UTF-8, or holds nothing but space.
+  public static func text(of path: String) throws -> String {
+    var text = String.UnicodeScalarView()
+    text.append(contentsOf: try scalars(of: read(path), at: path))
+    guard text.contains(where: { !$0.properties.isWhitespace }) else { throw DataError(file: path, "has no text") }
+    return String(text)
+  }
+
   private static func trainingCount(of total: Int, _ testFraction: Double) -> Int {
     total - Int((Double(total) * testFraction).rounded())
   }

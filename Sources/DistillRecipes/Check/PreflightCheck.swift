@@ -183,6 +183,7 @@ final class PreflightCheck {
     let shape = train.exampleShape.map(String.init).joined(separator: "×")
     let what =
       configuration.data.text.map { "texts of \($0.length) \($0.token)s, \(train.classCount) tokens" }
+      ?? configuration.data.labelledText.map { "texts of \($0.length) tokens at most, \(train.classCount) classes" }
       ?? "inputs \(shape), \(train.classCount) classes"
     good(
       "data",
@@ -292,6 +293,10 @@ extension Configuration {
         ("data.channels", setting.data.channels == data.channels),
         ("data.label_column", setting.data.labelColumn == data.labelColumn),
         ("data.unit, data.length or data.test_fraction", setting.data.text == data.text),
+        (
+          "data.text_column, data.pair_column, data.tokenizer, data.length or data.test_fraction",
+          setting.data.labelledText == data.labelledText
+        ),
         ("data.validation", setting.data.validation == data.validation),
         ("data.normalize", setting.data.normalize == data.normalize),
         ("teacher", hasTrainedTeacher(setting)),

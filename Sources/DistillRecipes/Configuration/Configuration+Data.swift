@@ -1,5 +1,6 @@
 import DistillData
 import Distillation
+import Torch
 
 // The section `data` of a recipe: reading and printing it.
 
@@ -24,8 +25,10 @@ extension Configuration.Data {
     munge = map.value("munge").flatMap(Configuration.Munge.read)
     teacherView = map.choice("teacher_view") ?? .same
     text = Configuration.TextForm(map, dataset: dataset)
+    labelledText = Configuration.LabelledTextForm(map, dataset: dataset)
     teacherText = map.value("teacher_text").flatMap(Configuration.WrittenText.read)
-    normalize = map.value("normalize").flatMap(Self.readNormalization) ?? (text == nil ? .measured : .none)
+    normalize =
+      map.value("normalize").flatMap(Self.readNormalization) ?? (text == nil && labelledText == nil ? .measured : .none)
     augmentation = map.value("augmentation").map(Configuration.Augmentation.read) ?? []
     views = map.int("views", .from(1, to: 1000))
     map.finish()
@@ -41,11 +44,15 @@ extension Configuration.Data {
     }
     let kinds = [
       ("image_size", "folder"), ("shorter_side", "folder"), ("interpolation", "folder"), ("channels", "folder"),
-      ("label_column", "csv"),
     ]
     for (key, kind) in kinds
     where map.value(key) != nil && dataset != kind {
       map.report(key, "data.\(key) is for the dataset '\(kind)', not '\(dataset)'", hint: "leave it out")
+    }
+    if map.value("label_column") != nil, dataset != "csv", labelledText == nil {
+      map.report(
+        "label_column", "data.label_column is for the datasets 'csv' and 'labelled-text', not '\(dataset)'",
+        hint: "leave it out")
     }
     if views != nil, augmentation.isEmpty {
       map.report(
@@ -174,15 +181,18 @@ extension Configuration.Addition {
           "\(map.path(to: "path")) is for the datasets that have files, not 'digits', which comes with the program",
           hint: "leave it out")
       }
-      if addition.labelColumn != nil, addition.dataset ?? "csv" != "csv" || addition.isFolder {
-        map.report("label_column", "\(map.path(to: "label_column")) is for CSV files", hint: "leave it out")
+      let hasColumns = ["csv", "labelled-text"].contains(addition.dataset ?? (addition.isFolder ? "folder" : "csv"))
+      if addition.labelColumn != nil, !hasColumns {
+        map.report(
+          "label_column", "\(map.path(to: "label_column")) is for CSV files and texts with classes",
+          hint: "leave it out")
       }
       return addition
     }
   }
 
-  /// Without a dataset, what is not named as a table is a folder of pictures.
-  var isFolder: Bool { dataset == nil && !(path ?? "").lowercased().hasSuffix(".csv") }
+  /// Without a dataset, what is named neither as a table nor as lines of JSON is a folder of pictures.
+  var isFolder: Bool { dataset == nil && !["csv", "jsonl"].contains(FilePath.kind(of: path ?? "").lowercased()) }
 
   var node: RecipeNode {
     .map([
@@ -289,9 +299,12 @@ extension Configuration.Data {
       "also": .list(also.map(\.node)),
       "munge": munge?.node ?? .null,
       "teacher_view": .text(teacherView.rawValue),
+      "text_column": labelledText.map { .text($0.textColumn) },
+      "pair_column": labelledText?.pairColumn.map { .text($0) },
+      "tokenizer": labelledText?.tokenizer.map { .text($0) },
       "unit": text.map { .text($0.unit.rawValue) },
-      "length": text.map { .int($0.length) },
-      "test_fraction": text.map { .number($0.testFraction) },
+      "length": (text?.length ?? labelledText?.length).map { .int($0) },
+      "test_fraction": (text?.testFraction ?? labelledText?.testFraction).map { .number($0) },
       "teacher_text": teacherText?.node,
       "normalize": normalize.node,
       "augmentation": .list(augmentation.map(\.node)),

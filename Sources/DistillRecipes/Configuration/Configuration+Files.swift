@@ -8,6 +8,7 @@ extension Configuration {
   var files: [(key: String, path: String)] {
     var files: [(String, String)] = []
     if let path = data.path { files.append(("data.path", path)) }
+    if let path = data.labelledText?.tokenizer { files.append(("data.tokenizer", path)) }
     for (index, addition) in data.also.enumerated() {
       if let path = addition.path { files.append(("data.also[\(index)].path", path)) }
     }
@@ -124,7 +125,7 @@ extension RecipeNode {
         entries.compactMap { entry in
           var entry = entry
           let name = entry.key.split(separator: ".").last ?? ""
-          if ["path", "weights", "cache"].contains(name), case .scalar(let text, _) = entry.value.content,
+          if ["path", "weights", "cache", "tokenizer"].contains(name), case .scalar(let text, _) = entry.value.content,
             !entry.value.isNull
           {
             guard let value = replace(text) else { return nil }

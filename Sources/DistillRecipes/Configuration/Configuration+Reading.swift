@@ -36,6 +36,10 @@ extension Configuration {
     teacher = nil
     if let teacherMap { teacher = Teacher(teacherMap, base: training, device: device) }
     student = Student(studentMap)
+    if var texts = data.labelledText, texts.tokenizer == nil {
+      texts.tokenizer = Self.usualTokenizer(teacher, student)
+      data.labelledText = texts
+    }
     (terms, alpha) = Term.read(termsReader, alpha: alphaReader)
     var alone = training
     if let term = terms.last(where: { $0.name == HardLabels.kind.name }),

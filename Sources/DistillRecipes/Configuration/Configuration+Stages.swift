@@ -91,9 +91,8 @@ extension Configuration {
   static let stageSections = ["data", "teacher", "student", "terms", "alpha", "training"]
   /// What the whole run has one of.
   static let sharedDataKeys = [
-    "dataset", "path", "image_size", "shorter_side", "interpolation", "channels", "label_column", "unit", "length",
-    "test_fraction", "validation",
-    "normalize",
+    "dataset", "path", "image_size", "shorter_side", "interpolation", "channels", "label_column", "text_column",
+    "pair_column", "tokenizer", "unit", "length", "test_fraction", "validation", "normalize",
   ]
 
   /// Reads the stages of a recipe whose other parts are read already.

@@ -38,13 +38,14 @@ extension Configuration {
 // MARK: - Reading
 
 extension Configuration.TextForm {
-  static let keys = ["unit", "length", "test_fraction"]
   static let lengths = NumberRange.from(1, to: 65_536)
+  static let testFractions = NumberRange(lower: 0, isLowerOpen: true, upper: 1, isUpperOpen: true)
 
   /// - Parameter dataset: whose text it is; of others than `text` there is none, and keys for texts are problems
   init?(_ map: RecipeMap, dataset: String) {
     guard dataset == "text" else {
-      for key in Self.keys where map.contains(key) {
+      let strange = ["unit"] + (dataset == "labelled-text" ? [] : ["length", "test_fraction"])
+      for key in strange where map.contains(key) {
         map.report(
           key, "\(map.path(to: key)) is for the dataset 'text', not '\(dataset)'", hint: "leave it out")
         _ = map.value(key)
@@ -53,8 +54,7 @@ extension Configuration.TextForm {
     }
     unit = map.choice("unit") ?? .bytes
     length = map.int("length", Self.lengths) ?? 128
-    testFraction =
-      map.number("test_fraction", NumberRange(lower: 0, isLowerOpen: true, upper: 1, isUpperOpen: true)) ?? 0.1
+    testFraction = map.number("test_fraction", Self.testFractions) ?? 0.1
   }
 
   /// What a token is called: `byte` or `character`.
@@ -124,6 +124,7 @@ extension Configuration.OwnText {
 extension Configuration {
   /// What does not go with texts, and what goes with nothing else.
   func checkText(_ report: (String, String, String?, RecipeError.Problem.Severity) -> Void) {
+    if data.labelledText != nil { checkTokens(report) }
     guard let text = data.text else {
       for (key, isThere) in [
         ("data.teacher_text", data.teacherText != nil), ("training.on_policy", training.onPolicy != nil),
@@ -134,17 +135,7 @@ extension Configuration {
       }
       return
     }
-    let tokens = "the tokens of a text are numbers of things"
-    if data.normalize != .none {
-      report("data.normalize", "data.normalize has no place here: \(tokens)", "leave it out", .error)
-    }
-    let augmented: [(String, [Augmentation]?)] = [
-      ("data.augmentation", data.augmentation), ("alone.augmentation", alone.augmentation),
-      ("teacher.training.augmentation", teacher?.training?.augmentation),
-    ]
-    for (key, augmentation) in augmented where !(augmentation ?? []).isEmpty {
-      report(key, "\(key) has no place here: \(tokens)", "leave it out", .error)
-    }
+    checkTokens(report)
     for (key, isThere) in [
       ("data.fractions", !data.fractions.isEmpty), ("data.leave_out", !data.leaveOut.isEmpty),
       ("teacher.specialists", teacher?.specialists != nil), ("data.views", data.views != nil),
@@ -156,6 +147,21 @@ extension Configuration {
     }
     checkTeacherText(text, report)
     checkOwnText(text, report)
+  }
+
+  /// What cannot be done to tokens.
+  private func checkTokens(_ report: (String, String, String?, RecipeError.Problem.Severity) -> Void) {
+    let tokens = "the tokens of a text are numbers of things"
+    if data.normalize != .none {
+      report("data.normalize", "data.normalize has no place here: \(tokens)", "leave it out", .error)
+    }
+    let augmented: [(String, [Augmentation]?)] = [
+      ("data.augmentation", data.augmentation), ("alone.augmentation", alone.augmentation),
+      ("teacher.training.augmentation", teacher?.training?.augmentation),
+    ]
+    for (key, augmentation) in augmented where !(augmentation ?? []).isEmpty {
+      report(key, "\(key) has no place here: \(tokens)", "leave it out", .error)
+    }
   }
 
   private func checkTeacherText(

@@ -62,7 +62,7 @@ extension Configuration {
     public var fit: PictureFit?
     /// Of pictures in a folder: 1 for grey, 3 for colour.
     public var channels: Int
-    /// The column of a CSV file that holds the class.
+    /// The column of a file that holds the class.
     public var labelColumn: String?
     /// What is held out of the training examples to choose by, class by class in proportion.
     public var validation: Amount
@@ -83,6 +83,8 @@ extension Configuration {
     public var teacherView: TeacherView
     /// How a text is read; nil for data that is none.
     public var text: TextForm?
+    /// How texts with a class for each are read; nil for other data.
+    public var labelledText: LabelledTextForm?
     /// What the teacher writes for the student to be distilled on; nil: the data's own examples are shown.
     public var teacherText: WrittenText?
     public var normalize: Normalization

@@ -266,6 +266,7 @@ public final class Experiment: Sendable {
       let (model, description) = try source.load()
       let card = try String(contentsOfFile: source.card, encoding: .utf8)
       try target.save(model, description, dtype: dtype, card: card)
+      try target.copyTokenizer(from: source)
     }
     let model = try saved.load().model
     try model.move(to: device)
@@ -535,6 +536,7 @@ public final class Experiment: Sendable {
       guard let data = FileManager.default.contents(atPath: file) else { throw RunError("\(file) cannot be read") }
       try AtomicFile.write(data, to: "\(target.path)/\(name)")
     }
+    try target.copyTokenizer(from: source)
   }
 }
 

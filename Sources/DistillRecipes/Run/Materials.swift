@@ -27,8 +27,7 @@ struct Materials: Sendable {
         "\(train.name) has \(train.classCount == 1 ? "1 class" : "no classes"); at least two are needed to tell examples "
           + "apart")
     }
-    let (validation, training) = try Splits.stratified(
-      dataset: train, count: configuration.validation.count(of: train.count), seed: seed)
+    let (validation, training) = try Self.divided(train, configuration, seed: seed)
     guard !training.isEmpty else {
       throw RunError(
         "data.validation holds out all \(train.count) examples of \(train.name): nothing is left to train on")
@@ -42,6 +41,18 @@ struct Materials: Sendable {
     }
   }
 
+  /// The examples to choose by and those to train on: as the files say, or drawn.
+  private static func divided(
+    _ train: any Dataset, _ configuration: Configuration.Data, seed: UInt64
+  ) throws -> (validation: [Int], training: [Int]) {
+    if let texts = train as? ClassifiedTexts, !texts.heldOut.isEmpty {
+      return (Array(texts.heldOut), Array(0..<texts.heldOut.lowerBound))
+    }
+    let (validation, training) = try Splits.stratified(
+      dataset: train, count: configuration.validation.count(of: train.count), seed: seed)
+    return (validation, training)
+  }
+
   private static func load(_ configuration: Configuration.Data) throws -> (any Dataset, any Dataset) {
     if let path = configuration.path, !FileManager.default.fileExists(atPath: path) {
       throw RunError("data.path: \(path) does not exist\(whereLookedFor(path))")
@@ -52,6 +63,7 @@ struct Materials: Sendable {
     options.channels = configuration.channels
     options.labelColumn = configuration.labelColumn
     options.use(configuration.text)
+    options.labelledTexts = try configuration.labelledText?.reader(labels: configuration.labelColumn ?? "label")
     return try DatasetCatalog.load(name: configuration.dataset, folder: configuration.path, options: options)
   }
 

@@ -1,9 +1,26 @@
 import DistillRuntime
+import DistillTokenizers
 import Foundation
 import Torch
 import TorchNN
 
 extension ModelFolder {
+  /// The files of a tokenizer that it has.
+  var tokenizerFiles: [String] {
+    Tokenizer.fileNames.filter { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
+  }
+
+  /// Puts the tokenizer of another folder beside the weights.
+  ///
+  /// - Throws: `RunError` when a file cannot be read.
+  func copyTokenizer(from source: ModelFolder) throws {
+    for name in source.tokenizerFiles {
+      let file = "\(source.path)/\(name)"
+      guard let data = FileManager.default.contents(atPath: file) else { throw RunError("\(file) cannot be read") }
+      try AtomicFile.write(data, to: "\(path)/\(name)")
+    }
+  }
+
   /// The names of the files that it has.
   static let files = ["model.safetensors", "config.json", "README.md"]
 

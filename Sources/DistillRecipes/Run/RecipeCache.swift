@@ -31,8 +31,11 @@ extension TrainingJob {
 
 extension TrainingRunner {
   /// All examples that any seed may show, as the teacher sees them, in large batches.
-  func labelLoader(_ job: TrainingJob) throws -> DataLoader {
+  ///
+  /// - Parameter keepsLayers: whether layers are kept, which are of texts of the whole length, so that all have one shape
+  func labelLoader(_ job: TrainingJob, keepsLayers: Bool = false) throws -> DataLoader {
     var options = loaderOptions(job)
+    if keepsLayers { options.trimsTexts = false }
     options.batchSize = materials.scoringBatch
     options.shuffle = false
     return try DataLoader(dataset: materials.joined, examples: labelledExamples(job), options: options)

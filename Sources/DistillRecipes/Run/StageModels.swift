@@ -139,6 +139,7 @@ extension Configuration {
     ofStage index: Int, setting: String = "", materials: Materials, teachers: TeachingModels? = nil
   ) throws -> [Learner] {
     let recipe = sequence[index].configuration
+    try located(place(ofStage: index, setting: setting)) { try materials.checkTokens(of: recipe) }
     let teachers = try teachers ?? teachingModels(ofStage: index, setting: setting, materials: materials)
     let own = Learner(
       student: try studentModel(

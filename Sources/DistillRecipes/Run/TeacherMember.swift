@@ -62,6 +62,7 @@ struct TeacherMember: Sendable {
           : "the member '\(name)' of the teacher has \(specification.classCount) outputs, but classes are given for "
             + "\(classCount)")
     }
+    try materials.checkTokens(of: specification, "the teacher")
     self.specification = specification
   }
 

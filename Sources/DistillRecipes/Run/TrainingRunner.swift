@@ -145,6 +145,9 @@ struct TrainingRunner {
       card: ModelCard(
         job: job, outcome: outcome, metrics: metrics, correctedBias: correctedBias, dataset: materials.train.name
       ).text)
+    if let tokenizer = job.configuration.data.labelledText?.tokenizer {
+      try ModelFolder(place.model).copyTokenizer(from: ModelFolder(tokenizer))
+    }
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     let result = TrainingResult(
       identity: job.identity, outcome: outcome, test: metrics, trainingAccuracy: trainingAccuracy,
@@ -324,6 +327,8 @@ struct TrainingRunner {
       if data.views != nil { options.augmentationSeed = job.configuration.dataSeed }
     }
     if job.arm == .distilled { options.teacherView = data.teacherView }
+    // A cache may have kept layers of texts of the whole length.
+    options.trimsTexts = job.configuration.teacher?.cache == nil
     return options
   }
 

@@ -80,7 +80,7 @@ extension Materials {
         var whole = addition
         whole.examples = nil
         let key = whole.node.flow
-        let dataset = try loaded[key] ?? addition.load(like: train, as: data.text, fit: data.fit)
+        let dataset = try loaded[key] ?? addition.load(like: train, of: data)
         loaded[key] = dataset
         guard try dataset.contentHash != train.contentHash else {
           throw RunError("data.also: \(dataset.name) is the recipe's own data set, whose examples are shown anyway")
@@ -188,12 +188,14 @@ extension Configuration.Addition {
   ///
   /// - Parameters:
   ///   - first: the data set that they are put beside
-  ///   - text: how texts are read; nil where it is none
-  ///   - fit: how pictures are brought to the size of the first
-  fileprivate func load(
-    like first: any Dataset, as text: Configuration.TextForm?, fit: PictureFit?
-  ) throws -> any Dataset {
-    if let text, dataset ?? "text" == "text" {
+  ///   - data: says how texts are read, and how pictures are brought to the size of the first
+  fileprivate func load(like first: any Dataset, of data: Configuration.Data) throws -> any Dataset {
+    let fit = data.fit
+    if let form = data.labelledText, dataset ?? "labelled-text" == "labelled-text" {
+      let reader = try form.reader(labels: labelColumn ?? (labels == .byName ? data.labelColumn ?? "label" : nil))
+      return try reader.loadTraining(path ?? "")
+    }
+    if let text = data.text, dataset ?? "text" == "text" {
       // Of the tokens of the first: what the teacher does not know it cannot be asked about.
       return try TextFiles.load(
         path ?? "", unit: text.unit, length: text.length, testFraction: text.testFraction,

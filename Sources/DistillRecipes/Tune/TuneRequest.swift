@@ -54,7 +54,8 @@ enum SpaceText {
   private static let fixed = [
     "name", "description", "seed", "seeds", "device", "threads", "parallel", "output", "compare", "alone", "settings",
     "data.dataset", "data.path", "data.validation", "data.image_size", "data.shorter_side", "data.interpolation",
-    "data.channels", "data.label_column", "data.text", "data.labels",
+    "data.channels", "data.label_column", "data.text_column", "data.pair_column", "data.tokenizer", "data.text",
+    "data.labels",
   ]
 
   /// - Throws: `RunError` with what is not understood.

@@ -54,7 +54,10 @@ public struct HuggingFaceFolder {
     for (name, data) in files { try AtomicFile.write(data, to: "\(path)/\(name)") }
     let made = Set(files.keys).union(["model.safetensors"]).union(constants.isEmpty ? [] : ["constants.safetensors"])
     for name in Self.names where !made.contains(name) { unlink("\(path)/\(name)") }
-    return Self.names.filter(made.contains)
+    // A model of texts keeps its tokenizer.
+    let model = ModelFolder(source.path)
+    try ModelFolder(path).copyTokenizer(from: model)
+    return Self.names.filter(made.contains) + model.tokenizerFiles
   }
 
   private static func json(_ object: [String: Any]) throws -> Data {

@@ -255,7 +255,7 @@ public struct Labelling: Sendable {
     try Self.checkPlace(folder, options)
     if options.imported == nil { try checkWeights() }
     var (runner, job) = try prepare()
-    let loader = try runner.labelLoader(job)
+    let loader = try runner.labelLoader(job, keepsLayers: true)
     guard let views = loader.teacherViews, !loader.options.augmentation.steps.contains(where: \.isMixing) else {
       throw RunError(
         "only inputs that come again can be labelled: give data.views: K, or data.teacher_view: plain, or take out the "

@@ -98,8 +98,45 @@ public struct ModelPrediction: Encodable, Sendable {
     model = named.folder.path
   }
 
-  /// Whether a model predicts the tokens of texts, so that files are texts for it.
-  public static func writesTexts(_ path: String) throws -> Bool { try NamedModel(path).vocabulary != nil }
+  /// What files are for a model.
+  public enum Reading: Sendable {
+    case pictures
+    /// Texts that it goes on with.
+    case beginnings
+    /// Texts that it knows classes of, read by the tokenizer in its folder.
+    case texts
+  }
+
+  /// What files are for the model in a folder.
+  public static func reading(_ path: String) throws -> Reading {
+    let named = try NamedModel(path)
+    if named.vocabulary != nil { return .beginnings }
+    return named.hasTokenizer ? .texts : .pictures
+  }
+
+  /// What class each text in a file is of; each file is one text. Those that cannot be read are left out and said.
+  public init(model path: String, classifying files: [String], top: Int = 3, device deviceName: String? = nil) throws {
+    let device = try Device(available: deviceName)
+    let named = try NamedModel(path)
+    try Self.check(top: top)
+    try named.requireTokenizer()
+    try named.predictor.move(to: device)
+    var items: [Item] = []
+    var texts: [String] = []
+    var places: [Int] = []
+    for file in files {
+      do {
+        texts.append(try TextFiles.text(of: file))
+        places.append(items.count)
+        items.append(Item(source: file, label: nil, top: [], continuation: nil, problem: nil))
+      } catch {
+        items.append(Item(source: file, label: nil, top: [], continuation: nil, problem: "\(error)"))
+      }
+    }
+    model = named.folder.path
+    for (place, top) in zip(places, try named.predictor.predict(texts: texts, top: top)) { items[place].top = top }
+    self.items = items
+  }
 
   /// What the model says of examples of a data set, by their numbers.
   public init(

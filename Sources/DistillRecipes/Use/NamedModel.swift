@@ -1,6 +1,7 @@
 import DistillData
 import DistillModels
 import DistillRuntime
+import DistillTokenizers
 import Distillation
 import Foundation
 import Torch
@@ -21,6 +22,18 @@ struct NamedModel {
   var vocabulary: TextVocabulary? {
     description.model.inputShape.count == 1 && model is any GenerativeLayer
       ? TextVocabulary(names: description.labels) : nil
+  }
+
+  /// Whether it reads whole texts, by a tokenizer in its folder.
+  var hasTokenizer: Bool {
+    description.model.inputShape.count == 1 && vocabulary == nil && Tokenizer.isThere(folder.path)
+  }
+
+  /// - Throws: `RunError` when it reads no texts.
+  func requireTokenizer() throws {
+    guard hasTokenizer else {
+      throw RunError("the model in \(folder.path) has no tokenizer beside it, and so cannot read texts")
+    }
   }
 
   /// What it says of examples: `[N, C]`.
@@ -163,6 +176,12 @@ public struct DataChoice: Sendable, Equatable {
       }
       options.vocabulary = vocabulary
       options.textLength = shape[0]
+    }
+    if dataset == "labelled-text" {
+      try named.requireTokenizer()
+      options.classNames = named.description.labels
+      options.labelledTexts = LabelledTexts(
+        columns: TextColumns(label: labelColumn ?? "label"), tokenizer: named.folder.path, length: shape[0])
     }
     let parts = try DatasetCatalog.load(name: dataset, folder: path, options: options)
     let data = split == .test ? parts.test : parts.train

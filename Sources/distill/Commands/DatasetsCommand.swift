@@ -11,7 +11,7 @@ struct DatasetsCommand: ParsableCommand {
         distill datasets fetch fashion-mnist
         distill datasets fetch fashion-mnist --to /data/fashion-mnist
 
-      For your own data write dataset: idx, csv or folder in the recipe, and path: with their folder.
+      For your own data write dataset: idx, csv, folder, text or labelled-text in the recipe, and path: with their folder.
       """,
     subcommands: [List.self, Fetch.self], defaultSubcommand: List.self)
 

@@ -6,11 +6,12 @@ import Foundation
 struct PredictCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "predict",
-    abstract: "Say what a model sees in pictures, or how it goes on with a text.",
+    abstract: "Say what a model sees in pictures or texts, or how it goes on with a text.",
     discussion: """
       Pictures are PNG or JPEG files of any size; they are brought to the size and the colours that the model knows. A file \
       that cannot be read is named, and the others are still looked at; the exit code is then 2.
 
+      A model that knows classes of texts reads each file as one text, by the tokenizer in its folder. \
       A model that predicts the next token of a text writes on after each file of text: with --temperature 0 the likeliest \
       token each time.
 
@@ -18,6 +19,7 @@ struct PredictCommand: ParsableCommand {
         distill predict Models/mine photos/*.jpg --top 1 --json
         distill predict runs/digits --examples 1,5,7
         distill predict Models/mine --dataset fashion-mnist --examples 0,1,2
+        distill predict runs/debian-sections/windows note.txt
         distill predict runs/text beginning.txt --tokens 100 --temperature 0.8
       """)
 
@@ -64,14 +66,22 @@ struct PredictCommand: ParsableCommand {
           model: model, on: data.choice, examples: NumberList.integers($0, option: "--examples"), top: top,
           device: device.device)
       }
-      ?? (ModelPrediction.writesTexts(model)
-        ? ModelPrediction(
-          model: model, texts: images, length: tokens, temperature: temperature, seed: seed, device: device.device)
-        : ModelPrediction(model: model, pictures: images, top: top, device: device.device))
+      ?? looking()
     if output.json { try output.printJSON(result) } else { show(result, output.results) }
     guard result.problems.isEmpty else {
       for problem in result.problems { Failure.say("error: \(problem)") }
       throw ExitCode(2)
+    }
+  }
+
+  /// What the model says of files.
+  private func looking() throws -> ModelPrediction {
+    switch try ModelPrediction.reading(model) {
+    case .pictures: try ModelPrediction(model: model, pictures: images, top: top, device: device.device)
+    case .texts: try ModelPrediction(model: model, classifying: images, top: top, device: device.device)
+    case .beginnings:
+      try ModelPrediction(
+        model: model, texts: images, length: tokens, temperature: temperature, seed: seed, device: device.device)
     }
   }
 

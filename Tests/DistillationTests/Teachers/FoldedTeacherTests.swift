@@ -151,6 +151,7 @@ import TorchNN
     ModelSpecification("llama", ["depth": 2, "width": 8, "heads": 2, "key_heads": 1], inputShape: [6], classCount: 3),
     ModelSpecification(
       "bert", ["vocabulary": 5, "depth": 2, "width": 8, "heads": 2, "padding": 2], inputShape: [6], classCount: 3),
+    ModelSpecification("text-cnn", ["vocabulary": 5, "width": 4, "filters": 3], inputShape: [6], classCount: 3),
     ModelSpecification("vit", ["patch": 4, "depth": 2, "width": 8, "heads": 2], inputShape: [3, 8, 8], classCount: 3),
     ModelSpecification("efficientnet", ["width": 0.25], inputShape: [3, 32, 32], classCount: 3),
     ModelSpecification("mobilenet-v3", ["width": 0.25], inputShape: [3, 32, 32], classCount: 3),

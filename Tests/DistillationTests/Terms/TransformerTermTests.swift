@@ -79,6 +79,23 @@ import TorchNN
       mask: mask(name))
   }
 
+  /// One state for each text, such as the mean of its tokens, is compared text by text, whichever tokens count.
+  @Test func statesOfWholeTextsAreComparedTextByText() throws {
+    let states = try fixture["relations/teacher"].to(.float32)
+    let (student, teacher) = try (states.selected(1, 0), states.selected(1, 1))
+    let mask = try Tensor.ones([states.size(0), 3], dtype: .int64)
+    try withoutGradient { try mask.selected(0, 0).selected(0, 2).fill(0) }
+    for make in [{ try HiddenStates(layers: [pair]) }, { try CosineHiddenStates(layers: [pair]) }]
+      as [() throws -> any Term]
+    {
+      let plain = try evaluate(make(), student, teacher)
+      let masked = try evaluate(make(), student, teacher, mask: mask)
+      assertClose(masked.0, plain.0, relative: 1e-5)
+      try assertClose(masked.1, plain.1, relative: 1e-5, absolute: 1e-7)
+      #expect(plain.0 > 0.01)
+    }
+  }
+
   /// Student = teacher: nothing to learn.
   @Test func alikeIsZero() throws {
     let states = try fixture["relations/teacher"]
@@ -175,7 +192,10 @@ import TorchNN
     #expect(try message(HiddenStates(layers: [pair]), states, Tensor.zeros([2, 5, 6])).contains("[2, 5, 6]"))
     let mask = try fixture["hidden/mask"]
     #expect(
-      try message(CosineHiddenStates(layers: [pair]), Tensor.zeros([2, 6]), states, mask: mask).contains("at s are"))
+      try message(CosineHiddenStates(layers: [pair]), Tensor.zeros([2, 6]), states, mask: mask).contains("at s, [2, 6]")
+    )
+    #expect(
+      try message(CosineHiddenStates(layers: [pair]), Tensor.zeros([2, 5, 6]), states, mask: mask).contains("at s are"))
     #expect(try message(AttentionMaps(layers: [pair]), states, states).contains("[N, heads, L, S]"))
     let fourHeads = try Tensor.zeros([2, 4, 4, 4])
     #expect(

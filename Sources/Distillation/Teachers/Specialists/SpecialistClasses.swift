@@ -127,6 +127,8 @@ public final class SpecialistDataset: Dataset {
   public var notices: [String] { base.notices }
   public var isImage: Bool { base.isImage }
 
+  public func textLength(at index: Int) -> Int? { base.textLength(at: index) }
+
   public func label(at index: Int) -> Int { classes.output(of: base.label(at: index)) }
 
   public func read(_ index: Int, into destination: UnsafeMutableBufferPointer<Float>) throws {

@@ -39,12 +39,13 @@ public class HiddenStateTerm: LayerTerm {
       }, shared: sharedMap)
   }
 
-  /// For each pair the states of both, of one shape: `[R, D]` for the tokens that count, or `[N, L, D]` or `[N, D]` where
-  /// the batch does not say which do.
-  private func states(_ input: TermInput) throws -> [(student: Tensor, teacher: Tensor)] {
+  /// For each pair the states of both, of one shape: `[R, D]` for the tokens that count, or `[N, L, D]` where the batch does
+  /// not say which do, or `[N, D]`; and whether they are of tokens.
+  private func states(_ input: TermInput) throws -> [(student: Tensor, teacher: Tensor, isOfTokens: Bool)] {
     guard let maps else { throw DistillationError("the term \(name) must be prepared with a batch first") }
     return try layers.enumerated().map { index, pair in
-      let given = try Self.checked(try input.student(at: pair.student), at: pair.student, input.batch)
+      let whole = try input.student(at: pair.student)
+      let given = try Self.checked(whole, at: pair.student, input.batch)
       let teacher = try Self.checked(
         try input.teacher(at: pair.teacher, for: name), at: pair.teacher, input.batch
       ).detached()
@@ -54,7 +55,7 @@ public class HiddenStateTerm: LayerTerm {
           "the student's hidden states at \(pair.student), \(given.shape), do not fit the teacher's at \(pair.teacher), "
             + "\(teacher.shape)")
       }
-      return (student, teacher)
+      return (student, teacher, whole.rank == 3)
     }
   }
 
@@ -62,7 +63,12 @@ public class HiddenStateTerm: LayerTerm {
   public func count(_ batch: Batch) -> Int { batch.tokens?.count ?? batch.ids.count }
 
   public func sum(_ input: TermInput) throws -> Tensor {
-    try states(input).map { try loss($0.student, $0.teacher).sum }.total()
+    try states(input).map { pair in
+      let sum = try loss(pair.student, pair.teacher).sum
+      // One state for each text counts as much as the states of its tokens would.
+      guard let tokens = input.batch.tokens, !pair.isOfTokens else { return sum }
+      return try sum * (Double(tokens.count) / Double(max(1, input.batch.ids.count)))
+    }.total()
   }
 
   private static func checked(_ states: Tensor, at tap: Tap, _ batch: Batch) throws -> Tensor {
@@ -73,9 +79,11 @@ public class HiddenStateTerm: LayerTerm {
       }
       return states
     }
+    // One for each text.
+    if shape.count == 2, shape[0] == tokens.mask.shape[0] { return states }
     guard shape.count == 3, Array(shape.prefix(2)) == tokens.mask.shape else {
       throw DistillationError(
-        "hidden states of sequences \(tokens.mask.shape) must be [N, L, D]; those at \(tap) are \(shape)")
+        "hidden states of sequences \(tokens.mask.shape) must be [N, L, D] or [N, D]; those at \(tap) are \(shape)")
     }
     return try tokens.rows(states)
   }
