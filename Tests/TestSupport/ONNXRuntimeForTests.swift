@@ -4,7 +4,7 @@ import Foundation
 public enum ONNXRuntimeForTests {
   /// The folder that holds it.
   public static let folder: String? = {
-    guard let python = ONNXPython.path else { return nil }
+    guard let python = PythonEnvironment.onnx.path else { return nil }
     let process = Process()
     let pipe = Pipe()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
