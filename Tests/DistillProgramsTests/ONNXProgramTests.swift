@@ -8,7 +8,7 @@ import Torch
 import TorchNN
 
 /// ONNX models as layers.
-@Suite(.enabled(if: ONNXRuntimeForTests.isThere, ONNXPython.missing)) struct ONNXProgramTests {
+@Suite(.enabled(if: ONNXRuntimeForTests.isThere, PythonEnvironment.onnx.missing)) struct ONNXProgramTests {
   static let folder = TorchProgramTests.folder
 
   @Test(arguments: [("linear", 1e-6), ("fixed", 1e-6), ("half", 1e-2)], [1, 2, 3, 4, 7])

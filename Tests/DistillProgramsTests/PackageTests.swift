@@ -3,27 +3,30 @@ import Foundation
 import TestSupport
 import Testing
 import Torch
+import TorchNN
 
 /// Packages of AOTInductor hold machine code for the processor on which they were made: the tests make them, where there is
 /// a Python with PyTorch and a compiler.
-@Suite(
-  .enabled(if: PackageTests.folder != nil, "no Python with PyTorch and a C++ compiler here: left out"), .serialized)
-struct PackageTests {
+enum Packages {
   /// The folder with the packages that the script made; nil where it could not.
   static let folder: String? = {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().path
-    let environment = ProcessInfo.processInfo.environment["DISTILL_TORCH_PYTHON"].map { [$0] } ?? []
-    let pythons = environment + ["\(root)/.venv-fixtures/bin/python", "python3"]
-    guard let python = pythons.first(where: { ONNXPython.run($0, ["-c", "import torch"]) }) else { return nil }
+    let named = ProcessInfo.processInfo.environment["DISTILL_TORCH_PYTHON"].map { [$0] } ?? []
+    let pythons = named + ["\(root)/.venv-fixtures/bin/python", "python3"]
+    guard let python = pythons.first(where: { PythonEnvironment.run($0, ["-c", "import torch"]) }) else { return nil }
     let folder = FileManager.default.temporaryDirectory.appending(path: "distill-packages-\(getpid())").path
     let script = "\(root)/scripts/fixtures/packages/make.py"
-    return ONNXPython.run(python, [script, folder]) ? folder : nil
+    return PythonEnvironment.run(python, [script, folder]) ? folder : nil
   }()
+}
 
+/// Packages of AOTInductor as layers.
+@Suite(.enabled(if: Packages.folder != nil, "no Python with PyTorch and a C++ compiler here: left out"), .serialized)
+struct PackageTests {
   @Test("Batches of any size, also of a package for one size", arguments: ["any", "four"], [1, 3, 4, 9])
   func equalsPyTorch(_ name: String, _ count: Int) throws {
-    let folder = try #require(Self.folder)
+    let folder = try #require(Packages.folder)
     let program = try ForeignProgram("\(folder)/\(name).pt2", isTrusted: true)
     #expect(program.format == .package)
     #expect(program.ownParameterCount == nil)
@@ -39,7 +42,7 @@ struct PackageTests {
   }
 
   @Test func choosesOutputsByNameAndPlace() throws {
-    let folder = try #require(Self.folder)
+    let folder = try #require(Packages.folder)
     let images = try TorchProgramTests.images(2)
     for output in [OutputChoice.named("features"), .place(0)] {
       #expect(try ForeignProgram("\(folder)/any.pt2", output: output, isTrusted: true)(images).shape == [2, 64])
@@ -51,7 +54,7 @@ struct PackageTests {
   }
 
   @Test func saysWhatDoesNotFit() throws {
-    let folder = try #require(Self.folder)
+    let folder = try #require(Packages.folder)
     let program = try ForeignProgram("\(folder)/any.pt2", isTrusted: true)
     let error = try #require(throws: ProgramError.self) { try program(try Tensor.zeros([2, 3, 8, 8])) }
     #expect(error.description.contains("unmatched dim value at 1, expected: 1, but got: 3"), "\(error)")

@@ -1,5 +1,6 @@
 import DistillModels
 import DistillRecipes
+import DistillRuntime
 import Foundation
 import TestSupport
 import Testing

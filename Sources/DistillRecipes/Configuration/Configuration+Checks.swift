@@ -126,7 +126,7 @@ extension Configuration {
         "student.\(key)", "student.\(key) takes from a teacher that is one model with weights or training",
         "this one is \(teacher.members.isEmpty ? "made of students" : "an ensemble, or the student of a stage")")
     }
-    if teacher.members.first?.classes != nil {
+    if teacher.members.first?.hasOtherClasses ?? false {
       report("student.\(key)", "student.\(key) takes from a teacher that knows the data's classes", nil)
     }
   }

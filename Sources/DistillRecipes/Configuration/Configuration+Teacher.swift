@@ -8,6 +8,7 @@ extension Configuration.Teacher {
     var only = Configuration.Member(
       model: model, weights: map.path("weights"), stage: map.text("stage"), weight: 1)
     only.program = Configuration.Program(map)
+    if let classes = map.value("classes") { only.readClasses(classes) }
     let several = map.value("members")
     average = map.choice("average") ?? .arithmetic
     weighting = map.value("weighting").flatMap(Configuration.Weighting.read) ?? .fixed
@@ -44,7 +45,7 @@ extension Configuration.Teacher {
 
   private static let kinds = ["members", "mean", "peers"]
   /// What is said of one model.
-  private static let ofOne = ["model", "weights", "stage", "training"] + Configuration.Program.keys
+  private static let ofOne = ["model", "weights", "stage", "training", "classes"] + Configuration.Program.keys
 
   /// There is one kind of teacher, and what is said fits it.
   private mutating func checkKind(_ map: RecipeMap) {
@@ -148,7 +149,7 @@ extension Configuration.Member {
       if stage == nil { _ = map.required("weights", hint: "a file of weights or a model folder") }
       let weights = map.path("weights")
       let program = Configuration.Program(map)
-      let classes = map.value("classes").flatMap(readClasses)
+      let classes = map.value("classes")
       if stage != nil {
         for key in ["model", "weights", "classes"] + Configuration.Program.keys where map.value(key) != nil {
           map.reportBoth(key, "stage")
@@ -156,13 +157,28 @@ extension Configuration.Member {
       }
       let weight = map.number("weight", NumberRange(lower: 1e-6, upper: 1e6)) ?? 1
       map.finish()
-      return Self(
-        name: name, model: model, weights: weights, program: program, stage: stage, weight: weight, classes: classes)
+      var member = Self(
+        name: name, model: model, weights: weights, program: program, stage: stage, weight: weight, classes: nil)
+      if let classes { member.readClasses(classes) }
+      return member
+    }
+  }
+
+  /// `by_name`, the model's name of some classes, or the class of each output.
+  fileprivate mutating func readClasses(_ reader: RecipeReader) {
+    switch reader.node.content {
+    case .scalar:
+      if reader.choice(of: ["by_name"]) != nil { ownNames = [:] }
+    case .map(let entries):
+      let map = reader.map()
+      let names = entries.compactMap { entry in map?.text(entry.key).map { (entry.key, $0) } }
+      ownNames = Dictionary(names) { first, _ in first }
+    case .list: classes = Self.readList(reader)
     }
   }
 
   /// A name for each output, `null` for one that is no class.
-  private static func readClasses(_ reader: RecipeReader) -> [String?]? {
+  private static func readList(_ reader: RecipeReader) -> [String?]? {
     guard let items = reader.list() else { return nil }
     guard items.contains(where: { !$0.node.isNull }) else {
       reader.report("\(reader.path) names no class", hint: "name the class of each output; null for one that is none")
@@ -319,7 +335,7 @@ extension Configuration.Teacher {
     let computed = RecipeNode.text(precision?.rawValue ?? Self.automatic)
     if let mean { return .map(["mean": mean.node]) }
     if !peers.isEmpty { return .map(["peers": .list(peers.map(\.node))]) }
-    if members.count > 1 || members.first.map({ $0.weight != 1 || $0.name != nil || $0.classes != nil }) ?? false {
+    if members.count > 1 || members.first.map({ $0.weight != 1 || $0.name != nil || $0.hasOtherClasses }) ?? false {
       return .map([
         "members": .list(members.map(\.node)), "average": .text(average.rawValue), "weighting": weighting.node,
         "noise": noise?.node, "precompute": precomputed, "precision": computed, "cache": cache.map { .text($0) },
@@ -348,7 +364,18 @@ extension Configuration.Member {
       "name": name.map { .text($0) }, "model": model?.node, "weights": weights.map { .text($0) },
       "trusted": program.trustNode, "output": program.outputNode, "probabilities": program.probabilityNode,
       "stage": stage.map { .text($0) }, "weight": .number(weight),
-      "classes": classes.map { .list($0.map { RecipeNode.text($0) }) },
+      "classes": classes.map { .list($0.map { RecipeNode.text($0) }) } ?? ownNamesNode,
     ])
+  }
+
+  private var ownNamesNode: RecipeNode? {
+    ownNames.map { names in
+      guard !names.isEmpty else { return .text("by_name") }
+      return RecipeNode(
+        .map(
+          names.sorted { $0.key < $1.key }.map {
+            RecipeNode.Entry(key: $0.key, keyLocation: nil, value: .text($0.value))
+          }))
+    }
   }
 }

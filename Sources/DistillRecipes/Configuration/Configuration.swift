@@ -265,6 +265,12 @@ extension Configuration {
     /// The name of the class of each of its outputs, nil for an output that is no class of the data; nil: all classes of
     /// the data, in order.
     public var classes: [String?]?
+    /// How the model calls classes of the data, where these are found by the names in its `config.json`; a class that is not
+    /// among them is called as in the data. nil: classes are not found by name.
+    public var ownNames: [String: String]?
+
+    /// Whether its outputs are not just the classes of the data in their order.
+    var hasOtherClasses: Bool { classes != nil || ownNames != nil }
   }
 
   /// What is said of a file that is a model as a whole.

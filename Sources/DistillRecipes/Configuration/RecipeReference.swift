@@ -113,6 +113,9 @@ public enum RecipeReference {
     Key("teacher.trusted", "false", "of a TorchScript program or package: whether its code may be executed"),
     Key("teacher.output", "logits", "of a model as a whole: its output with the logits, by name or place from 0"),
     Key("teacher.probabilities", "false", "of a model as a whole: whether that output holds probabilities"),
+    Key(
+      "teacher.classes", nil,
+      "of one that knows others too: by_name, {class: its name in config.json}, or as teacher.members[].classes"),
     Key("teacher.members", nil, "an ensemble, instead of model and weights"),
     Key("teacher.members[].model", nil, "as teacher.model"),
     Key("teacher.members[].weights", nil, "as teacher.weights"),

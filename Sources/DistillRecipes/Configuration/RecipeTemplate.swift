@@ -106,6 +106,9 @@ public enum RecipeTemplate {
       # output: logits              # which of its outputs: a name, or a place from 0 on
       # probabilities: false        # true: that output went through a softmax
 
+      # One that knows more classes: those of the data are found by the names in its config.json.
+      # classes: by_name            # or {cup: espresso}, where it calls a class otherwise
+
       # How the teacher is trained where its weights do not exist: the keys of 'training' below, and these two.
       training:
         epochs: 20

@@ -27,10 +27,12 @@ struct TeacherMember: Sendable {
     stages: [String: ModelFolder] = [:], materials: Materials
   ) throws {
     let (inputShape, dataClasses) = (materials.train.exampleShape, materials.train.classCount)
-    let classes = try member.classNumbers(materials.train.classNames, member: name)
-    let classCount = classes?.count ?? dataClasses
     let student = member.stage.flatMap { stages[$0] }
     let source = try ModelSource(student?.path ?? member.weights, orTrainedIn: student == nil ? trained : nil)
+    let classes =
+      try member.classNumbers(materials.train.classNames, member: name)
+      ?? member.ownNames.map { try OwnClassNames(of: source).numbers(materials.train.classNames, known: $0) }
+    let classCount = classes?.count ?? dataClasses
     self.name = name
     self.classes = classes
     weights = source.weights
@@ -57,8 +59,8 @@ struct TeacherMember: Sendable {
       throw RunError(
         classes == nil
           ? "the teacher in \(source.weights) knows \(specification.classCount) classes, but the data has \(dataClasses): "
-            + "teacher and student must tell the same classes apart. One that knows others can be a member, with the "
-            + "class of each of its outputs: members: [{weights: ..., classes: [...]}]"
+            + "teacher and student must tell the same classes apart. Of one that knows others too, those of the data are "
+            + "found by name, classes: by_name, or by the class of each of its outputs, classes: [...]"
           : "the member '\(name)' of the teacher has \(specification.classCount) outputs, but classes are given for "
             + "\(classCount)")
     }

@@ -59,8 +59,8 @@ extension TeacherMember {
       let (own, wanted) = (output.shape.last ?? 0, specification.classCount)
       throw RunError(
         output.shape.dropLast() == expected.dropLast()
-          ? "the teacher in \(weights) knows \(own) classes, but the data has \(wanted): where it knows others too, it "
-            + "can be a member, with the class of each of its outputs: members: [{weights: ..., classes: [...]}]"
+          ? "the teacher in \(weights) knows \(own) classes, but the data has \(wanted): where it knows others too, "
+            + "give the class of each of its outputs: classes: [...]"
           : "the teacher in \(weights) gives a tensor of the shape \(output.shape) for \(batch.count) examples, and "
             + "not \(expected): say with 'output' which of its outputs are the logits")
     }
