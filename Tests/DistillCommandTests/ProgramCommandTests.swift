@@ -94,7 +94,7 @@ struct ProgramCommandTests {
   func hasNoInside() throws {
     try withRecipe("{weights: \(Self.programs)/scripted.pt, trusted: true}") { folder in
       let hints = try Command.run(
-        ["check", "terms=[{hints: {layers: [{student: layers.0, teacher: head}]}, weight: 1}]"], in: folder)
+        ["check", "terms=[{hints: {layers: [{student: layers.0, teacher: head}], weight: 1}}]"], in: folder)
       #expect(hints.code == 2)
       #expect(hints.everything.contains("it is a model as a whole"), "\(hints.everything)")
       let copy = try Command.run(["check", "student.copy=[head]"], in: folder)

@@ -145,7 +145,7 @@ struct TeacherRecipeTests {
       }
       #expect("\(wrong.map { "\($0)" } ?? "")".contains("knows a class 'nine', which the data has not"))
       let without = #expect(throws: RunError.self) { try self.maker(try recipe("{weights: \(folder)/odd}"), folder) }
-      #expect("\(without.map { "\($0)" } ?? "")".contains("with the class of each of its outputs"))
+      #expect("\(without.map { "\($0)" } ?? "")".contains("by the class of each of its outputs"))
     }
   }
 
