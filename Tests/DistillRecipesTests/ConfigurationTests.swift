@@ -174,6 +174,7 @@ private let everything = """
     // Keys that are there only where they mean something are seen in recipes where they do.
     let nodes = try [
       base, base.replacing("architecture: mlp}", with: "architecture: mlp}\n  classifier: teacher"),
+      base.replacing("dataset: digits", with: "dataset: labelled-text\n  path: ."),
       base.replacing("dataset: digits", with: "dataset: csv\n  path: .\n  munge: {}"),
       base.replacing("dataset: digits", with: "dataset: text\n  path: .\n  teacher_text: {}")
         .replacing("architecture: mlp}", with: "architecture: decoder}") + "training: {on_policy: {}}\n",

@@ -80,7 +80,11 @@ struct LabelledTextRunTests {
   /// Batches of other lengths, a cache whose layers are of the whole length, and no cache, end in nearly the same student.
   @Test func aCacheOfLayersTeachesAsTheTeacherDoes() throws {
     try withTexts { folder in
-      let text = LabelledTextSample.recipe(student: Self.layers, terms: Self.triple, more: "compare: false")
+      let terms = """
+        [{soft_targets: {temperature: 2}}, hard_labels, \
+        {cosine_hidden_states: {layers: [{student: bert.encoder.layer.0, teacher: bert.encoder.layer.1}]}}]
+        """
+      let text = LabelledTextSample.recipe(student: Self.layers, terms: terms, more: "compare: false")
       _ = try RunRecipe.run(try configuration(text, in: folder), in: "\(folder)/live")
       let given = text.replacing(
         "training: {epochs: 6, batch_size: 16, optimizer: {kind: adamw, learning_rate: 1e-2}}\nstudent",

@@ -159,7 +159,8 @@ def made(known):
         text.append(f"| {titles[name]} | {minutes(seconds['clock'])} | {seconds['processor']:.0f} s |")
     clock = sum(one["seconds"]["clock"] for one in known.values())
     processor = sum(one["seconds"]["processor"] for one in known.values())
-    text += [f"| all | {minutes(clock)} | {processor:.0f} s |", ""]
+    text += [f"| all | {minutes(clock)} | {processor:.0f} s |", "",
+             "Attempts that were broken off count, and what else the machine had to do shows in the times.", ""]
     facts = next(iter(known.values()))["made"]
     text += [", ".join(f"{key} {value}" for key, value in facts.items()) + ".", "", "```sh"]
     commands = [command for one in known.values() for command in one["commands"]]
