@@ -99,7 +99,8 @@ struct ExportGraph {
     // A linear layer over more than rows has its features last, and a normalization the channels second.
     guard product.name.contains("conv") || graph.values[product.results[0]].shape.count == 2 else { return nil }
     let (scale, shift) = try Self.line(
-      mean: mean, variance: variance, weight: reader.constant("weight"), bias: reader.constant("bias"), epsilon: epsilon)
+      mean: mean, variance: variance, weight: reader.constant("weight"), bias: reader.constant("bias"), epsilon: epsilon
+    )
     let bias = try own.constant("bias").map { try Self.precise($0) * scale + shift } ?? shift
     let rows = [weight.shape[0]] + Array(repeating: 1, count: weight.rank - 1)
     let newWeight = try (Self.precise(weight) * scale.reshaped(rows)).to(.float32)

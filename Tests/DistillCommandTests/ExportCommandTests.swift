@@ -27,7 +27,8 @@ struct ExportCommandTests {
   }
 
   @Test(
-    "export compares what it wrote with ONNX Runtime", .enabled(if: PythonEnvironment.onnx.path != nil, PythonEnvironment.onnx.missing),
+    "export compares what it wrote with ONNX Runtime",
+    .enabled(if: PythonEnvironment.onnx.path != nil, PythonEnvironment.onnx.missing),
     arguments: [[], ["--with-preprocessing"], ["--with-preprocessing", "--resize", "--layout", "nchw"]])
   func verified(options: [String]) throws {
     let folder = try Sample.folder()

@@ -25,7 +25,8 @@ struct CoreMLTests {
       try made.write(to: path)
       let check = try made.check(at: path, against: model, examples: inputs, python: python)
       #expect(check.runtime.hasPrefix("coremltools"), sourceLocation: sourceLocation)
-      #expect(check.batches.map(\.examples) == Array(repeating: 1, count: inputs.shape[0]), sourceLocation: sourceLocation)
+      #expect(
+        check.batches.map(\.examples) == Array(repeating: 1, count: inputs.shape[0]), sourceLocation: sourceLocation)
       #expect(check.isSame, "\(check.batches)", sourceLocation: sourceLocation)
       return made
     }
@@ -138,6 +139,12 @@ struct CoreMLPackageTests {
     }
   }
 
+  @Test("Classes of one name are told apart by their numbers")
+  func names() {
+    #expect(CoreMLModel.distinct(["crane", "dog", "crane"]) == ["crane (0)", "dog", "crane (2)"])
+    #expect(CoreMLModel.distinct(["a (1)", "a", "a"]) == ["a (1)", "a (1)'", "a (2)"])
+  }
+
   @Test("What cannot be a package or its input is said")
   func misfits() throws {
     let model = try Sample.model(ModelSpecification("mlp", ["hidden": [5]], inputShape: [4], classCount: 2))
@@ -150,7 +157,6 @@ struct CoreMLPackageTests {
     }
     #expect(try message { $0.picture = .init() }.contains("1 or 3 channels"))
     #expect(try message { $0.labels = ["a", "b", "c"] }.contains("3 classes"))
-    #expect(try message { $0.labels = ["a", "a"] }.contains("the same name"))
     #expect(try message { $0.inputName = "a b" }.contains("a b"))
     #expect(try message { $0.inputName = "logits" }.contains("different names"))
     try withTemporaryFolder { folder in

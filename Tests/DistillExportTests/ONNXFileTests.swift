@@ -85,7 +85,8 @@ import TorchNN
     for (given, wanted) in zip(try numbers("bias"), [9.5, 17] as [Float]) { #expect(abs(given - wanted) < 2e-5) }
   }
 
-  @Test("Many weights are in a file beside it, which ONNX Runtime finds", .enabled(if: PythonEnvironment.onnx.path != nil))
+  @Test(
+    "Many weights are in a file beside it, which ONNX Runtime finds", .enabled(if: PythonEnvironment.onnx.path != nil))
   func externalWeights() throws {
     var options = ONNXModel.Options()
     options.externalWeightsFrom = 0

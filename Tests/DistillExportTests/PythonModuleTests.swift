@@ -36,7 +36,8 @@ enum TorchPython {
     #expect(module.constants.isEmpty)
   }
 
-  @Test("Every family of the zoo is Python that can be read", .enabled(if: PythonEnvironment.run("python3", ["-c", ""])))
+  @Test(
+    "Every family of the zoo is Python that can be read", .enabled(if: PythonEnvironment.run("python3", ["-c", ""])))
   func syntax() throws {
     try withTemporaryFolder { folder in
       for (number, specification) in ONNXZooTests.specifications.enumerated() {

@@ -50,15 +50,20 @@ public struct PythonEnvironment: Sendable {
   }
 
   /// Whether a program ends well.
-  public static func run(_ program: String, _ arguments: [String]) -> Bool {
+  public static func run(_ program: String, _ arguments: [String]) -> Bool { failure(program, arguments) == nil }
+
+  /// What a program that does not end well says; nil for one that does.
+  public static func failure(_ program: String, _ arguments: [String]) -> String? {
     let process = Process()
+    let errors = Pipe()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = [program] + arguments
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = FileHandle.nullDevice
-    process.standardError = FileHandle.nullDevice
-    guard (try? process.run()) != nil else { return false }
+    process.standardError = errors
+    do { try process.run() } catch { return "\(error)" }
+    let said = errors.fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
-    return process.terminationStatus == 0
+    return process.terminationStatus == 0 ? nil : String(decoding: said, as: UTF8.self)
   }
 }

@@ -14,7 +14,9 @@ extension CoreMLModel {
 
   /// The files of a package.
   public static func files(at path: String) -> [String] {
-    ["Manifest.json", "Data/\(author)/\(modelFile)", "Data/\(author)/\(weightFolder)/weight.bin"].map { "\(path)/\($0)" }
+    ["Manifest.json", "Data/\(author)/\(modelFile)", "Data/\(author)/\(weightFolder)/weight.bin"].map {
+      "\(path)/\($0)"
+    }
   }
 
   /// Writes the package, a folder whose name ends with `.mlpackage`. What was written before in its place is replaced when

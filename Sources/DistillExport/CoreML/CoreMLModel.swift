@@ -21,7 +21,7 @@ public struct CoreMLModel {
     public var isHalf = false
     /// The input is a picture, in grey or colours, that the program normalizes; nil: the numbers that the model takes.
     public var picture: Picture?
-    /// The classes in the order of the logits; nil: the model gives its logits.
+    /// The classes in the order of the logits; nil: the model gives its logits. Those of one name get their numbers behind it.
     public var labels: [String]?
     /// The name of the input; nil: `image`, `tokens` or `input`.
     public var inputName: String?
@@ -66,6 +66,8 @@ public struct CoreMLModel {
   /// - Throws: `ExportError` with every operator that has no form here, or why what the model computes cannot be
   ///   written down.
   public init(of model: any Layer, like inputs: Tensor, options: Options = Options()) throws {
+    var options = options
+    options.labels = options.labels.map(Self.distinct)
     self.options = options
     let graph = try ExportGraph(of: model, like: inputs, foldsNormalization: options.foldsNormalization)
     foldedNormalizations = graph.foldedNormalizations
@@ -117,6 +119,19 @@ public struct CoreMLModel {
     }
   }
 
+  /// Names by which a table of probabilities tells classes apart: those that several classes have get the number of the
+  /// class, as in `crane (134)` and `crane (517)`.
+  static func distinct(_ labels: [String]) -> [String] {
+    let counts = Dictionary(labels.map { ($0, 1) }, uniquingKeysWith: +)
+    var used = Set(labels)
+    return labels.enumerated().map { number, label in
+      guard counts[label] != 1 else { return label }
+      var name = "\(label) (\(number))"
+      while !used.insert(name).inserted { name += "'" }
+      return name
+    }
+  }
+
   // MARK: The program
 
   /// What the model takes: whole numbers as they are, floating point in the type that is computed in, bytes of a picture
@@ -164,9 +179,6 @@ public struct CoreMLModel {
   private static func classify(_ logits: MILValue, _ labels: [String], _ builder: MILBuilder) throws {
     guard logits.shape == [1, labels.count] else {
       throw ExportError("the model gives \(logits.shape), which are no logits of \(labels.count) classes")
-    }
-    guard Set(labels).count == labels.count else {
-      throw ExportError("two classes have the same name, and a table of probabilities tells them apart by that")
     }
     let precise = try builder.cast(logits, to: .float32)
     let probabilities = try builder.add(

@@ -153,12 +153,14 @@ final class MILBuilder {
             $0.immediateValue.tensor.ints.values = numbers.map { Int32(clamping: $0) }
           }
         ]
-      case .flag(let flag): [
-        shared("flag \(flag)", shape: [], .bool) { $0.immediateValue.tensor.bools.values = [flag] }
-      ]
-      case .flags(let flags): [
-        shared("flags \(flags)", shape: [flags.count], .bool) { $0.immediateValue.tensor.bools.values = flags }
-      ]
+      case .flag(let flag):
+        [
+          shared("flag \(flag)", shape: [], .bool) { $0.immediateValue.tensor.bools.values = [flag] }
+        ]
+      case .flags(let flags):
+        [
+          shared("flags \(flags)", shape: [flags.count], .bool) { $0.immediateValue.tensor.bools.values = flags }
+        ]
       case .number(let value, let type): [try self.number(value, type)]
       case .text(let text): [shared(text)]
       }
@@ -261,7 +263,8 @@ final class MILBuilder {
     }
   }
 
-  private static func scalarType(_ type: CoreML_Specification_MILSpec_DataType) -> CoreML_Specification_MILSpec_ValueType
+  private static func scalarType(_ type: CoreML_Specification_MILSpec_DataType)
+    -> CoreML_Specification_MILSpec_ValueType
   { .with { $0.tensorType.dataType = type } }
 
   static func text(_ text: String) -> CoreML_Specification_MILSpec_Value {

@@ -101,11 +101,13 @@ extension ONNXForms {
       guard type == "AveragePool" else { throw call.failure("\(old) is not parted evenly into \(new)") }
       // Parts that overlap: a matrix from the left for rows, and one from the right for columns.
       var result = input
-      let columns = try call.builder.initializer("pooling", PoolingMatrix.means(of: old[count - 1], in: new[count - 1], along: 0))
+      let columns = try call.builder.initializer(
+        "pooling", PoolingMatrix.means(of: old[count - 1], in: new[count - 1], along: 0))
       result = call.node("MatMul", [result, columns])
       if count == 2 {
         result = call.node(
-          "MatMul", [call.builder.initializer("pooling", try PoolingMatrix.means(of: old[0], in: new[0], along: 1)), result])
+          "MatMul",
+          [call.builder.initializer("pooling", try PoolingMatrix.means(of: old[0], in: new[0], along: 1)), result])
       }
       return [result]
     }

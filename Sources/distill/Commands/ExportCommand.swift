@@ -40,7 +40,8 @@ struct ExportCommand: ParsableCommand {
   var model: String
 
   @Option(
-    name: [.customShort("o"), .customLong("output")], help: "The file or folder to write, such as student.onnx or Student.mlpackage.",
+    name: [.customShort("o"), .customLong("output")],
+    help: "The file or folder to write, such as student.onnx or Student.mlpackage.",
     completion: .file())
   var place: String
 
@@ -82,7 +83,9 @@ struct ExportCommand: ParsableCommand {
   @Flag(inversion: .prefixedNo, help: "Let the other program run what was written, and compare.")
   var verify = true
 
-  @Option(help: "A Python with onnxruntime and, if possible, onnx; for core-ml with coremltools, for hugging-face with torch.")
+  @Option(
+    help: "A Python with onnxruntime and, if possible, onnx; for core-ml with coremltools, for hugging-face with torch."
+  )
   var python = "python3"
 
   @OptionGroup var output: OutputOptions
