@@ -94,7 +94,8 @@ let package = Package(
     .testTarget(name: "DistillTokenizersTests", dependencies: ["DistillTokenizers"]),
     // The readers of files from anywhere, and a program that gives them what nobody would write: see Tests/Fuzz/main.swift.
     .target(
-      name: "HostileReaders", dependencies: ["Torch", "TorchNN", "DistillData"], path: "Tests/HostileReaders"),
+      name: "HostileReaders", dependencies: ["Torch", "TorchNN", "DistillTokenizers", "DistillData"],
+      path: "Tests/HostileReaders"),
     .executableTarget(name: "distill-fuzz", dependencies: ["HostileReaders"], path: "Tests/Fuzz"),
     .testTarget(
       name: "DistillDataTests",
@@ -162,7 +163,7 @@ for target in package.targets where ![.system, .plugin].contains(target.type) &&
 
 // libFuzzer has to see which branches the readers take: see Tests/Fuzz/main.swift.
 if Context.environment["DISTILL_LIBFUZZER"] == "1" {
-  let readers = ["Torch", "TorchNN", "DistillData", "HostileReaders", "distill-fuzz"]
+  let readers = ["Torch", "TorchNN", "DistillTokenizers", "DistillData", "HostileReaders", "distill-fuzz"]
   for target in package.targets where readers.contains(target.name) {
     target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(["-sanitize=fuzzer"]), .define("LIBFUZZER")]
     if target.name == "distill-fuzz" { target.linkerSettings = [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])] }

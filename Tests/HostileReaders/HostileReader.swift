@@ -1,4 +1,5 @@
 import DistillData
+import DistillTokenizers
 import Foundation
 import Torch
 import TorchNN
@@ -17,6 +18,8 @@ public enum HostileReader: String, CaseIterable, Sendable {
   case npz
   /// PNG and JPEG.
   case image
+  /// The content of `tokenizer.json`, and what comes of texts with it.
+  case tokenizer
 
   /// Reads bytes; nil where they were taken, otherwise the reader's message.
   ///
@@ -41,6 +44,10 @@ public enum HostileReader: String, CaseIterable, Sendable {
           if let array = try file.array(name) { try Self.look(at: array) }
         }
       case .image: _ = try RawImage.decode(raw, file: path).converted(channels: 3).planes
+      case .tokenizer:
+        let tokenizer = try Tokenizer(json: bytes, file: path)
+        // What is asked of it may be refused without a word of the file.
+        do { try Self.use(tokenizer) } catch let error as TokenizerError { return error.description }
       }
     } catch let error as any ReportedError {
       let message = "\(error)"
@@ -65,6 +72,46 @@ public enum HostileReader: String, CaseIterable, Sendable {
     return nil
   }
 
+  private static let text =
+    "The student's caf\u{e9} le\u{301}arns, <s>don't</s> [MASK] \u{6771}\u{4eac} \u{1f469}\u{200d}\u{1f52c}\u{0} 12345  \n\t aaaa"
+
+  private static func use(_ tokenizer: Tokenizer) throws {
+    let length = 24
+    for pair in [nil, "b a\u{fffd}"] {
+      let encoded = try tokenizer.encode(text, pair: pair, maximumLength: length)
+      guard encoded.count <= length else { throw HostileFinding("\(encoded.count) tokens where \(length) are allowed") }
+      for id in encoded.ids where id < 0 || id >= tokenizer.vocabularySize {
+        throw HostileFinding("token \(id) of a vocabulary of \(tokenizer.vocabularySize)")
+      }
+      _ = try tokenizer.decode(encoded.ids, skipsSpecialTokens: pair == nil)
+    }
+  }
+
+  /// Tokenizers of all kinds, with a few words each.
+  private static func tokenizers(in fixtures: String) -> [[UInt8]] {
+    guard let file = FileManager.default.contents(atPath: "\(fixtures)/tokenizers/cases.json"),
+      let cases = try? JSONSerialization.jsonObject(with: file) as? [String: Any],
+      let all = cases["tokenizers"] as? [String: [String: Any]]
+    else { return [] }
+    return all.keys.sorted().compactMap { name in
+      guard var whole = all[name]?["tokenizer"] as? [String: Any], var model = whole["model"] as? [String: Any] else {
+        return nil
+      }
+      let added = (whole["added_tokens"] as? [[String: Any]]) ?? []
+      var words = Dictionary(
+        added.compactMap { token in
+          (token["content"] as? String).flatMap { name in (token["id"] as? Int).map { (name, $0) } }
+        }
+      ) { first, _ in first }
+      let more = ["a", "b", "e", "s", "t", "the", "##s", "##a", "aa", "st", "\u{120}a", "\u{2581}a", "<unk>", "<0x61>"]
+      for word in more where words[word] == nil { words[word] = (words.values.max() ?? -1) + 1 }
+      model["vocab"] = words
+      if model["type"] as? String == "BPE" { model["merges"] = [["a", "a"], ["s", "t"]] }
+      whole["model"] = model
+      return (try? JSONSerialization.data(withJSONObject: whole, options: [.sortedKeys])).map { [UInt8]($0) }
+    }
+  }
+
   private static func look(at array: NumberArray) throws {
     let rows = min(array.rowCount, 100)
     guard array.columnCount <= 1 << 20 else { return }
@@ -76,6 +123,7 @@ public enum HostileReader: String, CaseIterable, Sendable {
   ///
   /// - Parameter fixtures: the folder `Tests/Fixtures`
   public func seeds(in fixtures: String) -> [[UInt8]] {
+    if self == .tokenizer { return Self.tokenizers(in: fixtures) }
     let files: [String] =
       switch self {
       case .safetensors: ["torch/values.safetensors", "torch/sharded/model-00001-of-00002.safetensors"]
@@ -90,6 +138,7 @@ public enum HostileReader: String, CaseIterable, Sendable {
       case .image:
         ["grey.png", "colour.png", "palette.png", "transparent.png", "deep.png", "bits.png"].map { "pictures/\($0)" }
           + ["grey.jpg", "colour.jpg", "progressive.jpg"].map { "pictures/\($0)" }
+      case .tokenizer: []
       }
     return files.compactMap { FileManager.default.contents(atPath: "\(fixtures)/\($0)").map { [UInt8]($0) } }
   }

@@ -101,6 +101,15 @@ public struct Mutator {
         "'descr': '<f4'", "'shape': (0, 9223372036854775807, 9223372036854775807)", "(4,)", "True", "'|b1'", ">f8",
       ]
       .map { Array($0.utf8) }
+    case .tokenizer:
+      return [
+        "{", "}", "[", "]", ",", "null", "true", "-1", "1e99", "\"\"", "\\u0000", "\\ud800", "4294967296", "2147483648",
+        "\"type\":\"Sequence\"", "\"normalizers\":[", "\"type\":\"Split\"", "\"Regex\":\"(a*)*b\"", "\"String\":\"\"",
+        "\"type\":\"Replace\",\"content\":\"aaaaaaaaaaaaaaaa\"", "\"type\":\"Prepend\",\"prepend\":\"\"",
+        "\"type\":\"NFKD\"",
+        "\"type\":\"Fuse\"", "\"type\":\"Strip\"", "\"max_input_chars_per_word\":0", "\"id\":0", "\"unk_token\":\"a\"",
+        "\"byte_fallback\":true", "\"ignore_merges\":true", "\"dropout\":0.5", "[\"a\",\"aa\"]",
+      ].map { Array($0.utf8) }
     case .image:
       return [
         Array("IDAT".utf8), Array("PLTE".utf8), Array("tRNS".utf8), Array("IEND".utf8), [0xff, 0xd8], [0xff, 0xd9],
