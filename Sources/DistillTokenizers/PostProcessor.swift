@@ -20,6 +20,13 @@ struct PostProcessor: Sendable {
       : single ?? [.text(isSecond: false, type: 0)]
   }
 
+  /// The numbers of all tokens that it adds.
+  var addedIDs: [Int64] {
+    (parts(isPair: false) + parts(isPair: true)).flatMap { part -> [Int64] in
+      if case .tokens(let ids, _) = part { ids } else { [] }
+    }
+  }
+
   /// How many tokens it adds.
   func addedCount(isPair: Bool) -> Int {
     parts(isPair: isPair).reduce(0) { sum, part in

@@ -64,9 +64,10 @@ public struct Tokenizer: Sendable {
 
   // MARK: Tokens
 
-  /// One more than the highest number of a token: the rows that an embedding needs.
+  /// One more than the highest number that `encode` gives: the rows that an embedding needs.
   public var vocabularySize: Int {
-    Int(max(Int64(model.vocabulary.highest), addedTokens.map(\.id).max() ?? -1)) + 1
+    let others = addedTokens.map(\.id) + postProcessor.addedIDs + [paddingID].compactMap { $0 }
+    return Int(max(Int64(model.vocabulary.highest), others.max() ?? -1)) + 1
   }
 
   /// The number of a token; nil where there is none of that name.

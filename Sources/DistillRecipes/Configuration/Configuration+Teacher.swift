@@ -170,6 +170,11 @@ extension Configuration.Member {
     case .scalar:
       if reader.choice(of: ["by_name"]) != nil { ownNames = [:] }
     case .map(let entries):
+      guard !entries.isEmpty else {
+        reader.report(
+          "\(reader.path) names no class", hint: "say by_name where the model calls all classes as the data does")
+        return
+      }
       let map = reader.map()
       let names = entries.compactMap { entry in map?.text(entry.key).map { (entry.key, $0) } }
       ownNames = Dictionary(names) { first, _ in first }
