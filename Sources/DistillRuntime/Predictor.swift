@@ -141,7 +141,7 @@ public final class Predictor {
     }
     let tokenizer = try tokenizer ?? Tokenizer(folder: folder.path)
     self.tokenizer = tokenizer
-    let tokens = try tokenizer.encode(texts, pairs: pairs, maximumLength: shape[0], padding: .length(shape[0]))
+    let tokens = try tokenizer.encode(texts, pairs: pairs, maximumLength: shape[0], padding: .longest)
     return try run(tokens.tensors().ids)
   }
 
@@ -189,7 +189,10 @@ public final class Predictor {
   private func run(_ inputs: Tensor) throws -> Tensor {
     let inputs = try inputs.to(device)
     let outputs = try withoutGradient { () throws -> Tensor in
-      guard folds, inputs.shape[0] > 0, let plan = try plan(for: inputs) else { return try model(inputs) }
+      // Texts come in all lengths, and their models have nothing to fold.
+      guard folds, inputs.dtype.isFloatingPoint, inputs.shape[0] > 0, let plan = try plan(for: inputs) else {
+        return try model(inputs)
+      }
       return try plan(inputs)[0]
     }
     guard try outputs.isFinite().all() else {

@@ -17,8 +17,8 @@ public struct PythonEnvironment: Sendable {
   public static let coreML = PythonEnvironment(
     ".venv-coreml", packages: ["coremltools==9.0"], modules: ["coremltools.libmilstoragepython"])
 
-  /// Hugging Face's transformers, with PyTorch: gigabytes, so people make this one themselves.
-  public static let transformers = PythonEnvironment(".venv-transformers", modules: ["transformers", "torch"])
+  /// Hugging Face's transformers and timm, with PyTorch: gigabytes, so people make this one themselves.
+  public static let transformers = PythonEnvironment(".venv-transformers", modules: ["transformers", "timm", "torch"])
 
   private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().path
@@ -26,7 +26,10 @@ public struct PythonEnvironment: Sendable {
   /// One that is there, or is not.
   private init(_ name: String, modules: [String]) {
     let own = "\(Self.root)/\(name)/bin/python"
-    path = ["python3", own].first { Self.run($0, ["-c", "import " + modules.joined(separator: ", ")]) }
+    // Found, not imported: that takes seconds.
+    let names = modules.map { "'\($0)'" }.joined(separator: ", ")
+    let program = "import importlib.util, sys; sys.exit(not all(map(importlib.util.find_spec, [\(names)])))"
+    path = ["python3", own].first { Self.run($0, ["-c", program]) }
     missing =
       "no Python with \(modules.joined(separator: " and ")) here: python3 -m venv \(name) && \(name)/bin/pip install \(modules.joined(separator: " "))"
   }

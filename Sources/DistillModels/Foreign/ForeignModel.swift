@@ -32,7 +32,8 @@ public struct ForeignModel: Sendable, Equatable {
 
   /// Whether a folder has the configuration of another library, by the keys in its `config.json`.
   public static func isThere(_ folder: String) -> Bool {
-    guard let config = try? ForeignFile.object("\(folder)/config.json") else { return false }
+    // One of ours keeps our word for the model beside theirs: see `distill export --format hugging-face`.
+    guard let config = try? ForeignFile.object("\(folder)/config.json"), config["model"] == nil else { return false }
     return config["model_type"] != nil || config["architectures"] != nil
       || (config["architecture"] != nil && (config["pretrained_cfg"] != nil || config["num_classes"] != nil))
   }

@@ -84,7 +84,7 @@ public struct HuggingFaceFolder {
   }
 
   /// Where the architecture is one of theirs, and our keys are theirs too, their words for it: BERT, GPT-2 and Llama of
-  /// transformers, ResNet of timm.
+  /// transformers, ResNet and ViT of timm, which transformers loads, too.
   private static func theirs(_ source: ExportSource) -> [String: Any] {
     let description = source.description
     let (model, options) = (description.model, description.model.options)
@@ -136,20 +136,46 @@ public struct HuggingFaceFolder {
         "bos_token_id": NSNull(), "eos_token_id": NSNull(),
       ]
     case "resnet" where !flag("small_images"):
-      let shape = model.inputShape
-      var weights: [String: Any] = [
-        "input_size": shape, "num_classes": model.classCount, "first_conv": "conv1", "classifier": "fc",
-      ]
-      if let normalization = description.normalization {
-        weights["mean"] = spread(normalization.mean, over: shape[0])
-        weights["std"] = spread(normalization.standardDeviation, over: shape[0])
-      }
-      return [
-        "architecture": "resnet\(integer("depth"))", "num_classes": model.classCount,
-        "model_args": ["in_chans": shape[0]], "pretrained_cfg": weights,
-      ]
+      return timm(
+        description, "resnet\(integer("depth"))", arguments: ["in_chans": model.inputShape[0]], first: "conv1",
+        last: "fc")
+    case "vit" where isTimmViT(description):
+      let hidden = integer("hidden") == 0 ? 4 * integer("width") : integer("hidden")
+      return timm(
+        description, "vit_base_patch16_224",
+        arguments: [
+          "in_chans": model.inputShape[0], "img_size": Array(model.inputShape.dropFirst()),
+          "patch_size": integer("patch"),
+          "embed_dim": integer("width"), "depth": integer("depth"), "num_heads": integer("heads"),
+          "mlp_ratio": Double(hidden) / Double(integer("width")),
+        ], first: "patch_embed.proj", last: "head")
     default: return [:]
     }
+  }
+
+  /// What timm asks, and transformers, which hands such folders to timm.
+  private static func timm(
+    _ description: ModelFolder.Description, _ name: String, arguments: [String: Any], first: String, last: String
+  ) -> [String: Any] {
+    let (shape, classes) = (description.model.inputShape, description.model.classCount)
+    var weights: [String: Any] = [
+      "input_size": shape, "num_classes": classes, "first_conv": first, "classifier": last,
+    ]
+    if let normalization = description.normalization {
+      weights["mean"] = spread(normalization.mean, over: shape[0])
+      weights["std"] = spread(normalization.standardDeviation, over: shape[0])
+    }
+    return [
+      "model_type": "timm_wrapper", "architectures": ["TimmWrapperForImageClassification"], "architecture": name,
+      "num_classes": classes, "model_args": arguments, "pretrained_cfg": weights,
+    ]
+  }
+
+  /// Whether it is what timm's `VisionTransformer` computes.
+  private static func isTimmViT(_ description: ModelFolder.Description) -> Bool {
+    let options = description.model.options
+    return options["distillation"] == .text("none") && options["activation"] == .text("gelu")
+      && options["epsilon"] == .number(1e-6)
   }
 
   /// Whether it is what transformers' `BertForSequenceClassification` computes.
@@ -215,9 +241,12 @@ public struct HuggingFaceFolder {
         "\nIn transformers: `AutoModelForSequenceClassification.from_pretrained(folder)`, with `attention_mask` 1 where a "
         + "token is not padding.\n"
     case "decoder", "llama": loading += "\nIn transformers: `AutoModelForCausalLM.from_pretrained(folder)`.\n"
-    case "resnet" where source.description.model.options["small_images"] != .flag(true):
-      loading += "\nIn timm: `timm.create_model(\"local-dir:\" + folder, pretrained=True)`.\n"
-    default: break
+    default:
+      if theirs(source)["model_type"] != nil {
+        loading +=
+          "\nIn timm: `timm.create_model(\"local-dir:\" + folder, pretrained=True)`; in transformers, with timm installed: "
+          + "`AutoModelForImageClassification.from_pretrained(folder)`.\n"
+      }
     }
     if source.isForPictures {
       loading +=
