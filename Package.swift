@@ -140,7 +140,7 @@ let package = Package(
     // They run the binary, which this dependency builds.
     .testTarget(
       name: "DistillCommandTests",
-      dependencies: ["Torch", "TorchNN", "DistillModels", "DistillRecipes", "distill", "TestSupport"]),
+      dependencies: ["Torch", "TorchNN", "DistillModels", "DistillRuntime", "DistillRecipes", "distill", "TestSupport"]),
     .testTarget(
       name: "DocumentationTests",
       dependencies: [

@@ -26,6 +26,9 @@ public struct RuntimeCheck: Encodable, Sendable, Equatable {
   public static let tolerance = 1e-5
   /// The same for a model that is computed in float16, which has a thousandth between its numbers.
   public static let halfTolerance = 0.02
+  /// The same for a file that brings pictures to their size: a pixel that lies halfway between two levels of grey may be
+  /// rounded to either.
+  public static let resizingTolerance = 0.02
 
   /// The differences that are let pass.
   public var tolerance = Self.tolerance

@@ -5,6 +5,9 @@ struct BatchLimits: Equatable {
   var fewest = 1
   var most: Int?
 
+  /// Of more, a batch is filled up to for nobody: a file that asks for it is damaged, or means harm.
+  static let largest = 65_536
+
   static func fixed(_ count: Int) -> BatchLimits { BatchLimits(fewest: count, most: count) }
 
   /// What a failure of a package says of them, in its own words; nil where it says something else.
@@ -20,7 +23,7 @@ struct BatchLimits: Equatable {
     } else if let count = number(/dim value is too large at 0, expected to be <= (\d+)/) {
       most = count
     }
-    guard self != known, fewest >= 1, most.map({ $0 >= fewest }) ?? true else { return nil }
+    guard self != known, (1...Self.largest).contains(fewest), most.map({ $0 >= fewest }) ?? true else { return nil }
   }
 
   init(fewest: Int = 1, most: Int? = nil) {

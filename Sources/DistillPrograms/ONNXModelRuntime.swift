@@ -37,6 +37,9 @@ final class ONNXModelRuntime: ProgramRuntime {
           problem: "it takes \(inputs.count) inputs\(names.isEmpty ? "" : " (\(names))"), and an example is one "
             + "tensor: export it with one")
       }
+      if let count = inputs[0].sizes.first, count > BatchLimits.largest {
+        throw ProgramError(path: path, problem: "it takes \(count) examples at once, which nothing here gives")
+      }
       input = inputs[0]
       outputs = try Self.ports(of: session, areInputs: false, path)
     } catch {

@@ -50,6 +50,11 @@ public struct ModelFolder: Sendable {
   public init(_ path: String) { self.path = path }
 
   public var weights: String { "\(path)/model.safetensors" }
+  /// What is read as its weights: of another library's folder without that file the folder, in which an index of several
+  /// files and files of `torch.save` are looked for.
+  package var weightsToRead: String {
+    isForeign && !FileManager.default.fileExists(atPath: weights) ? path : weights
+  }
   public var configuration: String { "\(path)/config.json" }
   public var card: String { "\(path)/README.md" }
 
@@ -78,6 +83,15 @@ public struct ModelFolder: Sendable {
     do {
       _ = try ModelZoo.resolve(description.model)
       try description.normalization?.check(channels: description.model.inputShape.first ?? 1)
+      if let preparation = description.preparation {
+        guard preparation.size == Array(description.model.inputShape.dropFirst()),
+          (1...65_536).contains(preparation.shorterSide ?? 1)
+        else {
+          throw ModelFolderError(
+            "\(configuration): preparation needs the size of the model's inputs, \(description.model.inputShape.dropFirst()), "
+              + "and a shorter_side from 1 to 65536")
+        }
+      }
     } catch let error as ModelError {
       throw ModelFolderError(error.problems.map { "\(configuration): \($0)" }.joined(separator: "\n"))
     } catch let error as DataError {
@@ -92,7 +106,7 @@ public struct ModelFolder: Sendable {
   public func load() throws -> (model: any Layer, description: Description) {
     var description = try description()
     let model = try ModelZoo.make(description.model)
-    description.notices += try model.loadWeights(weights).notices
+    description.notices += try model.loadWeights(weightsToRead).notices
     model.eval()
     return (model, description)
   }
@@ -104,6 +118,16 @@ extension RawImage {
     guard let fit = preparation.map(PictureFit.init) else { return try resized(width: width, height: height) }
     return try prepared(
       height: height, width: width, shorterSide: fit.shorterSide, interpolation: fit.interpolation)
+  }
+}
+
+extension ImagePreparation {
+  /// How a recipe's data set brings pictures to their size.
+  package init(_ fit: PictureFit, inputShape: [Int], _ normalization: Normalization?) {
+    self.init(
+      size: Array(inputShape.dropFirst()), shorterSide: fit.shorterSide,
+      interpolation: fit.interpolation == .bicubic ? .bicubic : .bilinear, mean: normalization?.mean ?? [0],
+      standardDeviation: normalization?.standardDeviation ?? [1])
   }
 }
 

@@ -71,6 +71,8 @@ public final class Predictor {
   }
 
   /// The `top` most probable classes of pictures in memory, of any size.
+  ///
+  /// - Throws: `ModelFolderError` when the model takes no pictures, `DataError` when one cannot be brought to its size.
   public func predict(images: [RawImage], top: Int = 3) throws -> [[Prediction]] {
     try batches(of: images) { try classes(outputs(of: $0), top) }
   }
@@ -82,14 +84,18 @@ public final class Predictor {
   /// The `top` most probable classes of texts, by the tokenizer in the folder. Longer texts than the model reads are cut.
   ///
   /// - Parameter pairs: a second text for each, where the model compares two
-  /// - Throws: `TokenizerError` when the folder has no tokenizer, `ModelFolderError` when the model tells no texts apart.
+  /// - Throws: `TokenizerError` when the folder has no tokenizer, `ModelFolderError` when the model tells no texts apart, or
+  ///   there are not as many pairs as texts.
   public func predict(texts: [String], pairs: [String]? = nil, top: Int = 3) throws -> [[Prediction]] {
-    try batches(of: Array(texts.indices)) { indices in
+    try check(texts, pairs)
+    return try batches(of: Array(texts.indices)) { indices in
       try classes(outputs(of: indices.map { texts[$0] }, pairs: pairs.map { pairs in indices.map { pairs[$0] } }), top)
     }
   }
 
   /// The `top` most probable classes of rows of numbers, as the data set has them.
+  ///
+  /// - Throws: `ModelFolderError` when a row is not as long as the model takes, or not finite.
   public func predict(rows: [[Float]], top: Int = 3) throws -> [[Prediction]] {
     let count = description.model.inputShape.reduce(1, *)
     for (number, row) in rows.enumerated() where row.count != count {
@@ -136,13 +142,26 @@ public final class Predictor {
     guard try ModelZoo.architecture(named: description.model.architecture).input == .tokens else {
       throw ModelFolderError("the model in \(folder.path) takes inputs of shape \(shape), which are no texts")
     }
-    if let pairs, pairs.count != texts.count {
-      throw ModelFolderError("\(texts.count) texts cannot be paired with \(pairs.count)")
-    }
-    let tokenizer = try tokenizer ?? Tokenizer(folder: folder.path)
+    try check(texts, pairs)
+    let tokenizer = try tokenizer ?? readTokenizer()
     self.tokenizer = tokenizer
     let tokens = try tokenizer.encode(texts, pairs: pairs, maximumLength: shape[0], padding: .longest)
     return try run(tokens.tensors().ids)
+  }
+
+  private func check(_ texts: [String], _ pairs: [String]?) throws {
+    if let pairs, pairs.count != texts.count {
+      throw ModelFolderError("\(texts.count) texts cannot be paired with \(pairs.count)")
+    }
+  }
+
+  private func readTokenizer() throws -> Tokenizer {
+    let tokenizer = try Tokenizer(folder: folder.path)
+    guard case .integer(let padding)? = description.model.options["padding"], let own = tokenizer.paddingID,
+      own != Int64(padding)
+    else { return tokenizer }
+    throw ModelFolderError(
+      "\(folder.path): its tokenizer fills texts up with token \(own), and its model takes \(padding) for padding")
   }
 
   /// What the model says of a batch of inputs as a data set has them, before normalization: pixels from 0 to 1

@@ -423,7 +423,7 @@ extension PostProcessor {
   private static func template(_ part: FilePart, _ tokens: FilePart?, allowsSecond: Bool) throws -> [Part] {
     let pieces = try part.list()
     guard pieces.count <= 100 else { throw part.problem("\(pieces.count) parts are too many") }
-    return try pieces.map { piece in
+    let parts = try pieces.map { piece -> Part in
       try piece.allow("Sequence", "SpecialToken")
       if let text = piece.part("Sequence") {
         try text.allow("id", "type_id")
@@ -441,6 +441,12 @@ extension PostProcessor {
       return .tokens(
         try ids.map { Int64(try $0.integer()) }, type: Int64(try token.part("type_id")?.integer() ?? 0))
     }
+    for second in [false, true] {
+      let times = parts.count { if case .text(second, _) = $0 { true } else { false } }
+      // Texts are cut so that each has room once.
+      guard times <= 1 else { throw part.problem("a text stands in it \(times) times") }
+    }
+    return parts
   }
 }
 

@@ -121,6 +121,11 @@ struct ExportCommandTests {
       (["export", "runs/sample", "-o", "x.onnx", "--half"], "core-ml"),
       (["export", "runs/sample", "-o", "x.mlpackage", "--format", "core-ml", "--resize"], "--resize"),
       (["export", "runs/sample", "-o", "x.mlpackage", "--format", "core-ml", "--output-name", "y"], "--arrays"),
+      (
+        ["export", "runs/sample", "-o", "runs/sample/student", "--format", "hugging-face", "--force"],
+        "is the model itself"
+      ),
+      (["export", "runs/sample", "-o", "runs/sample/student/model.safetensors", "--force"], "is the model itself"),
     ] as [([String], String)])
   func misfit(arguments: [String], word: String) throws {
     let outcome = try Command.run(arguments, in: try Sample.folder())

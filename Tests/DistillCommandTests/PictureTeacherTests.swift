@@ -1,4 +1,5 @@
 import DistillModels
+import DistillRuntime
 import Foundation
 import Testing
 import Torch
@@ -94,6 +95,10 @@ struct PictureTeacherTests {
         let run = try Command.run(["run", "--quiet", change, "--output", name], in: folder)
         #expect(run.code == 0, "\(run.everything)")
       }
+      // The student's folder says how its pictures were prepared.
+      let student = try ModelFolder("\(folder)/live/student").description()
+      #expect(student.preparation?.shorterSide == side)
+      #expect(student.preparation?.interpolation == .bicubic)
       let unnamed = try Command.run(["check", "teacher.classes=by_name"], in: folder)
       #expect(unnamed.code == 2)
       #expect(unnamed.everything.contains("has no class 'grey': say what it calls it"), "\(unnamed.everything)")

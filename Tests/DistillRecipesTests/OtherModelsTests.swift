@@ -49,6 +49,26 @@ import TorchNN
     }
   }
 
+  @Test func weightsInSeveralFilesAreFoundByTheirIndex() throws {
+    try RunRecipe.withFolder { folder in
+      try Self.writeViT(to: folder, classes: 4)
+      let (whole, files) = ("\(folder)/model.safetensors", FileManager.default)
+      let tensors = try Checkpoint.read(whole).tensors
+      let expected = try ModelFolder(folder).load().model.state.map { try $0.tensor.doubles() }
+      var places: [String: String] = [:]
+      for (number, part) in [tensors.prefix(5), tensors.dropFirst(5)].enumerated() {
+        let name = "model-0000\(number + 1)-of-00002.safetensors"
+        try Checkpoint.write(Array(part), to: "\(folder)/\(name)")
+        for named in part { places[named.name] = name }
+      }
+      try files.removeItem(atPath: whole)
+      let index = try JSONEncoder().encode(["weight_map": places])
+      try index.write(to: URL(filePath: "\(folder)/model.safetensors.index.json"))
+      #expect(try ModelFolder(folder).load().model.state.map { try $0.tensor.doubles() } == expected)
+      #expect(try ModelSource(folder).specification?.classCount == 4)
+    }
+  }
+
   @Test func whatIsNotKnownIsAnErrorOfTheUser() throws {
     try RunRecipe.withFolder { folder in
       try Self.writeViT(to: folder, classes: 4)

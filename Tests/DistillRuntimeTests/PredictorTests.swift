@@ -172,6 +172,8 @@ import TorchNN
     try withTemporaryFolder { folder in
       _ = try Self.write(Self.reader, to: folder)
       let reading = try Predictor(folder)
+      #expect(
+        message { _ = try reading.predict(texts: ["a", "b"], pairs: ["c"]) } == "2 texts cannot be paired with 1")
       #expect(message { _ = try reading.predict(texts: ["a"]) }.contains("there is no tokenizer"))
       #expect(message { _ = try reading.predict(pictures: ["a.png"]) }.contains("no such file") == false)
       var embedding = Self.reader
@@ -180,8 +182,22 @@ import TorchNN
       _ = try Self.write(embedding, to: folder)
       try Data("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\nc\nd".utf8).write(to: URL(filePath: "\(folder)/vocab.txt"))
       let pointing = try Predictor(folder)
+      let config = try String(contentsOfFile: "\(folder)/config.json", encoding: .utf8)
+      let other = config.replacingOccurrences(of: #""padding":0"#, with: #""padding":5"#)
+      #expect(other != config)
+      try Data(other.utf8).write(to: URL(filePath: "\(folder)/config.json"))
+      let misfit = try Predictor(folder)
+      #expect(message { _ = try misfit.outputs(of: ["a"]) }.contains("fills texts up with token 0"))
       #expect(try pointing.outputs(of: ["a", "b c"]).shape == [2, 8])
       #expect(message { _ = try pointing.predict(texts: ["a"]) }.contains("tells no classes apart"))
+    }
+    for (size, side) in [([16, 16], Int.max), ([], 20), ([16, 17], 20)] {
+      try withTemporaryFolder { folder in
+        let preparation = ImagePreparation(
+          size: size, shorterSide: side, interpolation: .bilinear, mean: [0], standardDeviation: [1])
+        _ = try Self.write(Self.colours, preparation: preparation, to: folder)
+        #expect(message { _ = try Predictor(folder) }.contains("a shorter_side from 1 to 65536"))
+      }
     }
     try withTemporaryFolder { folder in
       _ = try Self.write(Self.colours, to: folder) { model in

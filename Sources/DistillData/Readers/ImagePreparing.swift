@@ -45,10 +45,11 @@ extension RawImage {
       return try resized(width: newWidth, height: newHeight, interpolation: interpolation)
     }
     let isTall = height > width
-    let longer = Int(Double(shorterSide) * Double(max(width, height)) / Double(min(width, height)))
-    guard shorterSide > 0, longer <= Self.largest / shorterSide else {
+    let long = Double(shorterSide) * Double(max(width, height)) / Double(min(width, height))
+    guard shorterSide > 0, long * Double(shorterSide) <= Double(Self.largest) else {
       throw DataError("a picture of \(width)×\(height) cannot be brought to a shorter side of \(shorterSide)")
     }
+    let longer = Int(long)
     let whole = try resized(
       width: isTall ? shorterSide : longer, height: isTall ? longer : shorterSide, interpolation: interpolation)
     return try whole.middle(height: newHeight, width: newWidth)

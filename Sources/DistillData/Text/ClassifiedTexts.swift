@@ -48,6 +48,9 @@ public final class ClassifiedTexts: Dataset {
         "\(name): the tokenizer has no token to fill up texts with",
         remedy: "Name one as pad_token in its tokenizer_config.json")
     }
+    if let pairs, pairs.count != texts.count {
+      throw DataError("\(name): \(texts.count) texts, but \(pairs.count) second ones")
+    }
     // One after the other: rows are kept without what a tokenizer says besides.
     var (tokens, starts, longest, cut): ([Int32], [Int], Int, Int) = ([], [0], 1, 0)
     for index in texts.indices {
@@ -74,6 +77,9 @@ public final class ClassifiedTexts: Dataset {
   ) throws {
     let count = starts.count - 1
     guard count > 0 else { throw DataError("\(name) has no texts") }
+    guard zip(starts, starts.dropFirst()).allSatisfy({ $1 - $0 <= length }) else {
+      throw DataError("\(name): a text has more than \(length) tokens")
+    }
     guard labels.count == count else { throw DataError("\(name): \(count) texts, but \(labels.count) labels") }
     let classNames = classNames.isEmpty ? (0...max(0, labels.max() ?? 0)).map(String.init) : classNames
     if let wrong = labels.firstIndex(where: { $0 < -1 || $0 >= classNames.count }) {

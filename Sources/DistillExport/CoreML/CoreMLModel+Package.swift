@@ -41,10 +41,15 @@ extension CoreMLModel {
     }
     try weights.write(to: files[2])
     try AtomicFile.write(try Self.manifest(), to: files[0])
-    if isThere {
-      do { try manager.removeItem(atPath: path) } catch { throw FileError(path: path, code: EACCES) }
+    // The old one stays until the new one stands in its place.
+    let old = FilePath.joined(folder, ".\(FilePath.name(of: path)).\(getpid()).old")
+    if isThere, rename(path, old) != 0 { throw FileError(path: path, code: errno) }
+    guard rename(new, path) == 0 else {
+      let code = errno
+      if isThere { rename(old, path) }
+      throw FileError(path: path, code: code)
     }
-    guard rename(new, path) == 0 else { throw FileError(path: path, code: errno) }
+    if isThere { try? manager.removeItem(atPath: old) }
   }
 
   /// Whether a package stands there.

@@ -221,10 +221,10 @@ extension MILForms {
       let groups = try call.integer("num_groups")
       let rows = try call.reshaped(input, to: [1, groups, input.shape.reduce(1, *) / groups])
       let normalized = try call.reshaped(try standardized(call, rows, [2]), to: input.shape)
-      guard let weight = try optionalConstant(call, "weight"), let bias = try optionalConstant(call, "bias") else {
-        return [normalized]
-      }
-      return [try line(call, normalized, weight, bias)]
+      let (weight, bias) = (try optionalConstant(call, "weight"), try optionalConstant(call, "bias"))
+      guard weight != nil || bias != nil else { return [normalized] }
+      let channels = input.shape[1]
+      return [try line(call, normalized, weight ?? .ones([channels]), bias ?? .zeros([channels]))]
     },
     "aten::embedding": { call in
       [

@@ -20,7 +20,9 @@ extension ONNXModel {
       let here = try examples.gathered(Tensor((0..<count).map { Int64($0 % rows) }).to(examples.device)).contiguous()
       return try options.preprocessing.map { try $0.example(like: here) } ?? (there: here, here: here)
     }
-    return try RuntimeCheck.run(Self.program, python: python, file: path, model: model, examples: cases)
+    var check = try RuntimeCheck.run(Self.program, python: python, file: path, model: model, examples: cases)
+    if options.preprocessing?.resizes == true { check.tolerance = RuntimeCheck.resizingTolerance }
+    return check
   }
 
   /// Reads a `RuntimeQuestion` and answers it.
@@ -71,8 +73,9 @@ extension ONNXPreprocessing {
     let (count, channels, height, width) = (shape[0], shape[1], shape[2], shape[3])
     // Sides that shrink and sides that grow.
     let size = resizes ? (height: height * 2 + 3, width: max(1, width - width / 3)) : (height: height, width: width)
+    var random = RandomSource(seed: 1)
     let bytes = (0..<count).map { _ in
-      (0..<size.width * size.height * channels).map { _ in UInt8.random(in: 0...255) }
+      (0..<size.width * size.height * channels).map { _ in UInt8.random(in: 0...255, using: &random) }
     }
     let resized = try bytes.flatMap { pixels in
       guard resizes else { return pixels }

@@ -22,7 +22,7 @@ struct ModelSource {
     if let path, files.fileExists(atPath: path, isDirectory: &isFolder) {
       guard !RegularFile.isOtherThanFile(path) else { throw RunError("\(path) \(RegularFile.refusal)") }
       let folder = ModelFolder(isFolder.boolValue ? path : FilePath.folder(of: path))
-      weights = isFolder.boolValue ? folder.weights : path
+      weights = isFolder.boolValue ? folder.weightsToRead : path
       program = ProgramFormat(of: weights)
       if isFolder.boolValue || (FilePath.name(of: path) == "model.safetensors" && folder.exists) {
         specification = try folder.description().model

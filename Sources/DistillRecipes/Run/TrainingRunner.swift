@@ -139,7 +139,10 @@ struct TrainingRunner {
     let trainingAccuracy = try job.isTested ? trainingAccuracy(of: student, job) : nil
     try board.finish(metrics?.scores(ofTokens: materials.test.predictsTokens), at: outcome.steps)
     let description = ModelFolder.Description(
-      model: try specification(of: job), labels: materials.train.classNames, normalization: materials.normalization)
+      model: try specification(of: job), labels: materials.train.classNames, normalization: materials.normalization,
+      preparation: job.configuration.data.fit.map {
+        ImagePreparation($0, inputShape: materials.train.exampleShape, materials.normalization)
+      })
     try ModelFolder(place.model).save(
       student, description,
       card: ModelCard(

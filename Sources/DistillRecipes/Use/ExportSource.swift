@@ -29,6 +29,15 @@ public struct ExportSource {
     results = card.flatMap { MeasuredResults(card: $0) }
   }
 
+  /// - Throws: `RunError` when what is to be written would take the place of the model itself.
+  public func checkItStays(writing place: String) throws {
+    func real(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().standardized.path }
+    let (own, target) = (real(path), real(place))
+    guard target == own || (FilePath.folder(of: target) == own && ModelFolder.files.contains(FilePath.name(of: target)))
+    else { return }
+    throw RunError("\(place) is the model itself, or one of its files: name another place")
+  }
+
   /// Whether it takes the numbers of tokens.
   public var takesTokens: Bool {
     (try? ModelZoo.architecture(named: description.model.architecture))?.input == .tokens

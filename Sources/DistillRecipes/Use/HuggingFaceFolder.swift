@@ -199,6 +199,16 @@ public struct HuggingFaceFolder {
       result["image_mean"] = spread(normalization.mean, over: shape[0])
       result["image_std"] = spread(normalization.standardDeviation, over: shape[0])
     }
+    if let preparation = source.description.preparation {
+      result["resample"] = preparation.interpolation == .bicubic ? 3 : 2
+      if let side = preparation.shorterSide {
+        // ViT's cuts nothing out.
+        result["image_processor_type"] = "CLIPImageProcessor"
+        result["size"] = ["shortest_edge": side]
+        result["do_center_crop"] = true
+        result["crop_size"] = ["height": shape[1], "width": shape[2]]
+      }
+    }
     return result
   }
 
@@ -253,6 +263,8 @@ public struct HuggingFaceFolder {
         "\nPictures are bytes divided by 255\(source.description.normalization == nil ? "" : ", normalized by `MEAN` and `STANDARD_DEVIATION`")"
         + "; `preprocessor_config.json` says so to image processors.\n"
     }
-    return old.trimmingCharacters(in: .newlines) + "\n\n" + loading
+    // An exported folder that is exported again says it once.
+    let kept = old.range(of: "\n## Loading it\n").map { String(old[..<$0.lowerBound]) } ?? old
+    return kept.trimmingCharacters(in: .newlines) + "\n\n" + loading
   }
 }

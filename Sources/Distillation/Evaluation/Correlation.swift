@@ -1,6 +1,6 @@
 /// How far two lists of numbers rise and fall together, from −1 to 1.
 public enum Correlation {
-  /// Pearson's: of the numbers themselves; 0 where one of the lists has one number only.
+  /// Pearson's: of the numbers themselves; 0 where all numbers of a list are equal.
   ///
   ///     r = Σ (xᵢ − x̄)(yᵢ − ȳ) / √(Σ (xᵢ − x̄)² · Σ (yᵢ − ȳ)²)
   ///
@@ -21,6 +21,8 @@ public enum Correlation {
   }
 
   /// Spearman's: Pearson's of the ranks. Equal numbers share the mean of their ranks.
+  ///
+  /// - Throws: `DistillationError` as `pearson` does.
   public static func spearman(_ x: [Double], _ y: [Double]) throws -> Double { try pearson(ranks(x), ranks(y)) }
 
   private static func mean(_ numbers: [Double]) -> Double { numbers.reduce(0, +) / Double(numbers.count) }

@@ -96,16 +96,21 @@ struct ExportCommand: ParsableCommand {
     defer { output.endProgress() }
     progress(.stage("reading the model"))
     let result: Result
+    func source() throws -> ExportSource {
+      let source = try ExportSource(model)
+      try source.checkItStays(writing: place)
+      return source
+    }
     switch format {
     case .onnx:
       for path in externalWeights ? [place, "\(place).data"] : [place] { try NewFile.check(path, force: force) }
-      result = try writeONNX(ExportSource(model), progress)
+      result = try writeONNX(source(), progress)
     case .coreML:
       try checkPackage()
-      result = try writePackage(ExportSource(model), progress)
+      result = try writePackage(source(), progress)
     case .huggingFace:
       try HuggingFaceFolder(place).check(force: force)
-      result = try writeFolder(ExportSource(model), progress)
+      result = try writeFolder(source(), progress)
     }
     output.endProgress()
     if output.json { try output.printJSON(result) } else { show(result, output.results) }
@@ -135,6 +140,11 @@ struct ExportCommand: ParsableCommand {
     if resize, !source.isForPictures {
       throw RunError(
         "\(source.path) takes inputs of shape \(source.description.model.inputShape), which are no pictures")
+    }
+    if resize, source.description.preparation != nil {
+      throw RunError(
+        "--resize brings pictures to their size by areas, and \(source.path) knows them prepared in another way: leave it "
+          + "out, and prepare them as its config.json says")
     }
     let examples = try source.examples()
     let made = try ONNXModel(of: source.model, like: examples, options: try options(for: source))
