@@ -13,6 +13,9 @@
 
 namespace bridge {
 
+/// A text as JSON writes it, with its quotation marks.
+std::string quoted(const std::string& text);
+
 // A ct_tensor_ref is a counted reference to a tensor's implementation, as at::Tensor is: no memory of its own.
 
 /// Gives a tensor away as a reference that the receiver owns.

@@ -6,6 +6,7 @@
 #include <torch/csrc/jit/serialization/import.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -16,22 +17,6 @@
 
 namespace bridge {
 namespace {
-
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const unsigned char letter : text) {
-    if (letter == '"' || letter == '\\') {
-      result += '\\';
-      result += static_cast<char>(letter);
-    } else if (letter < 0x20) {
-      constexpr char digits[] = "0123456789abcdef";
-      result += std::string("\\u00") + digits[letter >> 4] + digits[letter & 15];
-    } else {
-      result += static_cast<char>(letter);
-    }
-  }
-  return result + "\"";
-}
 
 at::Tensor bytes(const std::string& text) {
   auto result = at::empty({static_cast<int64_t>(text.size())}, at::kByte);

@@ -6,10 +6,10 @@
 #include <cstdio>
 #include <unordered_map>
 
+#include "Bridge.h"
 #include "FrozenGraph.h"
 
 namespace bridge {
-namespace {
 
 std::string quoted(const std::string& text) {
   std::string result = "\"";
@@ -27,6 +27,8 @@ std::string quoted(const std::string& text) {
   }
   return result + '"';
 }
+
+namespace {
 
 /// JSON has no words for what is not finite: it is a text.
 std::string written(double number) {

@@ -35,7 +35,7 @@ enum LabelledTextFile {
   ///
   /// - Throws: `DataError` that names the line and column of what is missing, empty or no UTF-8.
   static func read(_ path: String, _ columns: TextColumns) throws -> [LabelledText] {
-    let bytes = try bytes(of: path)
+    let bytes = try TextFiles.read(path, options: .mappedIfSafe)
     try checkUTF8(bytes, path)
     var rows = Rows(columns: columns, file: path)
     switch FilePath.kind(of: path).lowercased() {
@@ -46,16 +46,6 @@ enum LabelledTextFile {
         file: path, "is neither a table nor lines of JSON", remedy: "Its name has to end in .csv or .jsonl")
     }
     return try rows.finish()
-  }
-
-  private static func bytes(of path: String) throws -> Data {
-    guard FileManager.default.fileExists(atPath: path) else { throw DataError(file: path, "is not there") }
-    guard !RegularFile.isOtherThanFile(path) else { throw DataError(file: path, RegularFile.refusal) }
-    do {
-      return try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
-    } catch {
-      throw DataError(file: path, "cannot be read")
-    }
   }
 
   private static func checkUTF8(_ bytes: Data, _ path: String) throws {

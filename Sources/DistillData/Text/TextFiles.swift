@@ -124,11 +124,12 @@ public enum TextFiles {
     return found.map { FilePath.joined(path, $0) }
   }
 
-  private static func read(_ path: String) throws -> Data {
+  /// A file's bytes.
+  static func read(_ path: String, options: Data.ReadingOptions = []) throws -> Data {
     guard FileManager.default.fileExists(atPath: path) else { throw DataError(file: path, "is not there") }
     guard !RegularFile.isOtherThanFile(path) else { throw DataError(file: path, RegularFile.refusal) }
     do {
-      return try Data(contentsOf: URL(fileURLWithPath: path))
+      return try Data(contentsOf: URL(fileURLWithPath: path), options: options)
     } catch {
       throw DataError(file: path, "cannot be read")
     }
