@@ -26,10 +26,12 @@ public struct PythonModule {
 
   /// - Parameters:
   ///   - inputs: a batch as those that will come
+  ///   - keys: how the checkpoint beside it spells the names of the weights; nil: as the model does
   /// - Throws: `ExportError` when what the model computes hangs on what it sees.
-  public init(of model: any Layer, like inputs: Tensor, facts: Facts = Facts()) throws {
+  public init(of model: any Layer, like inputs: Tensor, facts: Facts = Facts(), keys: KeyTable? = nil) throws {
     let export = try ExportGraph(of: model, like: inputs)
-    var writer = PythonWriter(export, state: model.state)
+    let state = model.state.map { NamedTensor(name: keys?.map.foreign($0.name) ?? $0.name, tensor: $0.tensor) }
+    var writer = PythonWriter(export, state: state)
     let lines = try export.graph.calls.map { try writer.line($0) }
     let output = try writer.name(export.graph.outputs[0])
     constants = writer.constants

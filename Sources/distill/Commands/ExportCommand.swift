@@ -241,7 +241,8 @@ struct ExportCommand: ParsableCommand {
     facts.labels = source.description.labels
     facts.mean = source.description.normalization?.mean ?? []
     facts.standardDeviation = source.description.normalization?.standardDeviation ?? []
-    let made = try PythonModule(of: source.model, like: examples, facts: facts)
+    let made = try PythonModule(
+      of: source.model, like: examples, facts: facts, keys: HuggingFaceFolder.keys(of: source))
     progress(.stage("writing \(place)"))
     let names = try HuggingFaceFolder(place).write(source, python: made.source, constants: made.constants)
     progress(.stage("running it in PyTorch"))
