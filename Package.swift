@@ -143,7 +143,10 @@ let package = Package(
     // They run the binary, which this dependency builds.
     .testTarget(
       name: "DistillCommandTests",
-      dependencies: ["Torch", "TorchNN", "DistillModels", "DistillRuntime", "DistillRecipes", "distill", "TestSupport"]),
+      dependencies: [
+        "Torch", "TorchNN", "DistillData", "DistillModels", "DistillRuntime", "DistillRecipes", "distill",
+        "TestSupport",
+      ]),
     .testTarget(
       name: "DocumentationTests",
       dependencies: [
