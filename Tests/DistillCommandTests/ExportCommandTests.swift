@@ -140,7 +140,7 @@ struct ExportCommandTests {
       let input = "\(fixtureFolder)/torch/teacher.pth"
       let outcome = try Command.run(
         ["convert", input, "-o", "model.safetensors"], in: folder,
-        through: ["/bin/bash", "-c", "ulimit -f 4; exec \"$@\"", "bash"])
+        through: ["/bin/bash", "-c", "ulimit -f 2; exec \"$@\"", "bash"])
       #expect(outcome.code == 1 || outcome.code == 2, "\(outcome.everything)")
       #expect(outcome.errors.contains("ulimit -f"), "\(outcome.everything)")
       #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])
