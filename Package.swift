@@ -94,7 +94,8 @@ let package = Package(
     .testTarget(name: "DistillTokenizersTests", dependencies: ["DistillTokenizers"]),
     // The readers of files from anywhere, and a program that gives them what nobody would write: see Tests/Fuzz/main.swift.
     .target(
-      name: "HostileReaders", dependencies: ["Torch", "TorchNN", "DistillTokenizers", "DistillData"],
+      name: "HostileReaders",
+      dependencies: ["Torch", "TorchNN", "DistillTokenizers", "DistillData", "DistillPrograms"],
       path: "Tests/HostileReaders"),
     .executableTarget(name: "distill-fuzz", dependencies: ["HostileReaders"], path: "Tests/Fuzz"),
     .testTarget(
@@ -105,7 +106,9 @@ let package = Package(
       ]),
     .testTarget(
       name: "DistillProgramsTests",
-      dependencies: ["Torch", "TorchNN", "DistillModels", "DistillExport", "DistillPrograms", "TestSupport"]),
+      dependencies: [
+        "Torch", "TorchNN", "DistillModels", "DistillExport", "DistillPrograms", "CONNXRuntime", "TestSupport",
+      ]),
     .testTarget(
       name: "DistillModelsTests", dependencies: ["Torch", "TorchNN", "TorchOptim", "DistillModels", "TestSupport"]),
     // A program that tests of teacher caches run several times at once.
@@ -166,7 +169,9 @@ for target in package.targets where ![.system, .plugin].contains(target.type) &&
 
 // libFuzzer has to see which branches the readers take: see Tests/Fuzz/main.swift.
 if Context.environment["DISTILL_LIBFUZZER"] == "1" {
-  let readers = ["Torch", "TorchNN", "DistillTokenizers", "DistillData", "HostileReaders", "distill-fuzz"]
+  let readers = [
+    "Torch", "TorchNN", "DistillTokenizers", "DistillData", "DistillPrograms", "HostileReaders", "distill-fuzz",
+  ]
   for target in package.targets where readers.contains(target.name) {
     target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(["-sanitize=fuzzer"]), .define("LIBFUZZER")]
     if target.name == "distill-fuzz" { target.linkerSettings = [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])] }

@@ -1,10 +1,12 @@
 #include "CONNXRuntime.h"
+#include "fork.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /// A failure; null is success.
 typedef struct status status;
@@ -70,7 +72,7 @@ struct onnx_session {
 };
 
 static int fail(char **error, const char *message) {
-  if (error) *error = strdup(message);
+  if (error) *error = strdup(message && *message ? message : "without a reason");
   return 1;
 }
 
@@ -84,27 +86,63 @@ static int check(status *failure, char **error) {
 
 const char *onnx_package_directory(void) { return DISTILL_PACKAGE_DIRECTORY; }
 
-const char *onnx_runtime_version(void) { return runtime ? runtime->get_version() : ""; }
+const char *onnx_runtime_version(void) {
+  pthread_mutex_lock(&guard);
+  const char *version = runtime ? runtime->get_version() : "";
+  pthread_mutex_unlock(&guard);
+  return version ? version : "";
+}
+
+/// What a library that was opened has, where it fits: then it stays, and is used from now on.
+static int take(handle opened, char **error) {
+  const base *(*entry)(void) = (const base *(*)(void))dlsym(opened, "OrtGetApiBase");
+  const base *found = entry ? entry() : NULL;
+  if (!found) return fail(error, "it has no OrtGetApiBase: it is another library");
+  const function *functions = found->get_api(table_version);
+  if (!functions) {
+    const char *version = found->get_version();
+    char message[200];
+    snprintf(message, sizeof message, "it is version %.100s, and 1.16 or newer is needed", version ? version : "unknown");
+    return fail(error, message);
+  }
+  table = functions;
+  handle made = NULL;
+  if (check(CALL(CREATE_ENV, int, const char *, handle *)(nothing_but_the_end, "distill", &made), error)) {
+    table = NULL;
+    return 1;
+  }
+  runtime = found;
+  environment = made;
+  return 0;
+}
 
 static int open_runtime(const char *library, char **error) {
   if (environment) return 0;
   handle opened = dlopen(library, RTLD_NOW | RTLD_LOCAL);
   if (!opened) return fail(error, dlerror());
-  const base *(*entry)(void) = (const base *(*)(void))dlsym(opened, "OrtGetApiBase");
-  if (!entry) return fail(error, "it has no OrtGetApiBase: it is another library");
-  runtime = entry();
-  table = runtime->get_api(table_version);
-  if (!table) {
-    char message[200];
-    snprintf(message, sizeof message, "it is version %s, and 1.16 or newer is needed", runtime->get_version());
-    return fail(error, message);
-  }
-  return check(CALL(CREATE_ENV, int, const char *, handle *)(nothing_but_the_end, "distill", &environment), error);
+  if (!take(opened, error)) return 0;
+  dlclose(opened);
+  return 1;
 }
 
 int onnx_open_runtime(const char *library, char **error) {
   pthread_mutex_lock(&guard);
   const int result = open_runtime(library, error);
+  pthread_mutex_unlock(&guard);
+  return result;
+}
+
+pid_t onnx_fork(void) {
+  pthread_mutex_lock(&guard);
+  const pid_t child = fork();
+  pthread_mutex_unlock(&guard);
+  return child;
+}
+
+/// Whether the runtime is open. Once it is, nothing of it changes any more, and it may be used without the lock.
+static bool is_open(void) {
+  pthread_mutex_lock(&guard);
+  const bool result = environment != NULL;
   pthread_mutex_unlock(&guard);
   return result;
 }
@@ -120,6 +158,8 @@ static int make_session(const char *path, handle options, int32_t threads, handl
 }
 
 int onnx_session_open(const char *path, int32_t threads, onnx_session **out, char **error) {
+  *out = NULL;
+  if (!is_open()) return fail(error, "ONNX Runtime was not opened");
   handle options = NULL, session = NULL;
   if (check(CALL(CREATE_SESSION_OPTIONS, handle *)(&options), error)) return 1;
   const int failed = make_session(path, options, threads, &session, error);
@@ -141,6 +181,7 @@ void onnx_session_close(onnx_session *session) {
 }
 
 int onnx_session_count(onnx_session *session, bool inputs, size_t *out, char **error) {
+  *out = 0;
   const int place = inputs ? SESSION_GET_INPUT_COUNT : SESSION_GET_OUTPUT_COUNT;
   return check(CALL(place, handle, size_t *)(session->session, out), error);
 }
@@ -172,12 +213,18 @@ int onnx_session_port(onnx_session *session, bool inputs, size_t index, onnx_por
                check(CALL(names, handle, size_t, handle, char **)(session->session, index, allocator, &name), error);
   RELEASE(RELEASE_TYPE_INFO)(type);
   if (failed) return 1;
-  out->name = strdup(name);
-  return check(CALL(ALLOCATOR_FREE, handle, void *)(allocator, name), error);
+  out->name = strdup(name ? name : "");
+  failed = check(CALL(ALLOCATOR_FREE, handle, void *)(allocator, name), error);
+  if (!failed && !out->name) failed = fail(error, "out of memory");
+  if (!failed) return 0;
+  free(out->name);
+  out->name = NULL;
+  return 1;
 }
 
 static int read_result(handle value, onnx_result *out, char **error) {
   int is_tensor = 0;
+  if (!value) return fail(error, "the output is missing");
   if (check(CALL(IS_TENSOR, handle, int *)(value, &is_tensor), error)) return 1;
   if (!is_tensor) return fail(error, "the output is no tensor");
   handle info = NULL;
@@ -209,11 +256,9 @@ int onnx_session_run(
       session->session, NULL, &input, &given, 1, &output, 1, &made), error);
   RELEASE(RELEASE_VALUE)(given);
   if (failed) return 1;
-  if (read_result(made, out, error)) {
-    RELEASE(RELEASE_VALUE)(made);
-    return 1;
-  }
-  return 0;
+  if (!read_result(made, out, error)) return 0;
+  if (made) RELEASE(RELEASE_VALUE)(made);
+  return 1;
 }
 
 void onnx_result_release(onnx_result *result) {

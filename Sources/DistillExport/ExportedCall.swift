@@ -20,7 +20,7 @@ protocol ExportedCall {
 
 extension ExportedCall {
   func failure(_ message: String) -> ExportError {
-    ExportError("\(call.name) cannot be said in \(Self.format) as the model calls it: \(message)")
+    ExportError("\(call.fullName) cannot be said in \(Self.format) as the model calls it: \(message)")
   }
 
   private func missing(_ argument: String) -> ExportError { failure("its argument '\(argument)' is of another kind") }
@@ -120,18 +120,38 @@ extension ExportedCall {
   func input(_ argument: String) throws -> Value { try written(value(argument)) }
 }
 
+extension Double {
+  /// The same as a whole number.
+  ///
+  /// - Throws: `ExportError` for what is none
+  var whole: Int {
+    get throws {
+      guard let number = Int(exactly: self) else {
+        throw ExportError("the model puts \(self) into whole numbers, which the format does not do: use a whole number")
+      }
+      return number
+    }
+  }
+}
+
 /// A table from libtorch's operators to those of a format.
 protocol ExportForms {
   associatedtype Call: ExportedCall & SendableMetatype
   /// Writes a call, and gives what stands for its results.
   typealias Form = @Sendable (Call) throws -> [Call.Value]
 
-  /// By the name of the operator, and where its overloads differ, of the overload.
+  /// By the name of the operator and, where it has one, of the overload: `aten::clamp`, `aten::add.Tensor`. Each is named,
+  /// since what another overload takes and does is nothing that its name says.
   static var all: [String: Form] { get }
 }
 
+extension RecordedGraph.Call {
+  /// As libtorch calls it as a whole: `aten::add.Tensor`.
+  var fullName: String { overload.isEmpty ? name : "\(name).\(overload)" }
+}
+
 extension ExportForms {
-  static func form(of call: RecordedGraph.Call) -> Form? { all["\(call.name).\(call.overload)"] ?? all[call.name] }
+  static func form(of call: RecordedGraph.Call) -> Form? { all[call.fullName] }
 
   /// What leaves its input as it is.
   static func same(_ argument: String) -> Form { { call in [try call.input(argument)] } }
@@ -152,8 +172,7 @@ extension ExportGraph {
   ) throws -> Forms.Call.Value {
     var missing: [String] = []
     for call in graph.calls where Forms.form(of: call) == nil {
-      let name = call.overload.isEmpty ? call.name : "\(call.name).\(call.overload)"
-      if !missing.contains(name) { missing.append(name) }
+      if !missing.contains(call.fullName) { missing.append(call.fullName) }
     }
     guard missing.isEmpty else {
       throw ExportError(

@@ -8,6 +8,15 @@ struct BatchLimits: Equatable {
   /// Of more, a batch is filled up to for nobody: a file that asks for it is damaged, or means harm.
   static let largest = 65_536
 
+  /// Nor to more memory.
+  static let mostBytes = 2 << 30
+
+  /// How many bytes a batch would have once it is filled up; nil where it need not be.
+  func filledBytes(_ input: Tensor) -> Int? {
+    guard let count = input.shape.first, count > 0, count < fewest else { return nil }
+    return product([fewest, input.dtype.byteCount] + input.shape.dropFirst()) ?? .max
+  }
+
   static func fixed(_ count: Int) -> BatchLimits { BatchLimits(fewest: count, most: count) }
 
   /// What a failure of a package says of them, in its own words; nil where it says something else.

@@ -39,7 +39,8 @@ public final class ForeignProgram: OpaqueLayer {
       throw ProgramError(
         path: path,
         problem: FileManager.default.fileExists(atPath: path)
-          ? "it is neither a TorchScript program, nor a package of AOTInductor, nor an ONNX model (.onnx)"
+          ? ProgramFormat.problem(of: path)
+            ?? "it is neither a TorchScript program, nor a package of AOTInductor, nor an ONNX model (.onnx)"
           : "it does not exist")
     }
     guard isTrusted || !format.executesCode else {
@@ -72,7 +73,7 @@ public final class ForeignProgram: OpaqueLayer {
 
   public func forward(_ input: Tensor) throws -> Tensor {
     let given = try input.detached().to(device)
-    var output = try limits.compute(given, run)
+    var output = try compute(given)
     guard let count = output.shape.first, count == (try input.size(0)) else {
       throw ProgramError(
         path: path,
@@ -96,8 +97,20 @@ public final class ForeignProgram: OpaqueLayer {
           path: path, problem: "it fails for a batch of the shape \(input.shape): \(shortened(error.message))")
       }
       limits = learnt
-      return try limits.compute(input, run)
+      return try compute(input)
     }
+  }
+
+  /// Computes a batch of any size, where one of the size that the program takes is not too large.
+  private func compute(_ input: Tensor) throws -> Tensor {
+    if let bytes = limits.filledBytes(input), bytes > BatchLimits.mostBytes {
+      throw ProgramError(
+        path: path,
+        problem:
+          "it takes \(limits.fewest) examples of the shape \(Array(input.shape.dropFirst())) at once, which are more "
+          + "than \(BatchLimits.mostBytes >> 30) GiB: export it for a smaller batch, or one of any size")
+    }
+    return try limits.compute(input, run)
   }
 }
 

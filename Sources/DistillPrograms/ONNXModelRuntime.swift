@@ -19,19 +19,25 @@ final class ONNXModelRuntime: ProgramRuntime {
   private let path: String
   private let input: Port
   private let outputs: [Port]
+  private let threads: Int32
+  /// Whether a batch was tried in a process of its own.
+  private var hasBeenTried = false
 
   init(path: String) throws {
+    _ = try ONNXFile(path)
     try ONNXRuntimeLibrary.open(for: path)
     var made: OpaquePointer?
     let threads = Int32(clamping: try TorchRuntime.threadCount)
+    try Self.call(path, "cannot be loaded") { ONNXTrial().run(path, threads: threads, nil, $0) }
     try Self.call(path, "cannot be loaded") { onnx_session_open(path, threads, &made, $0) }
     guard let session = made else { throw ProgramError(path: path, problem: "it cannot be loaded") }
     self.path = path
+    self.threads = threads
     self.session = session
     do {
       let inputs = try Self.ports(of: session, areInputs: true, path)
       guard inputs.count == 1 else {
-        let names = inputs.map(\.name).joined(separator: ", ")
+        let names = inputs.prefix(10).map(Self.shown).joined(separator: ", ") + (inputs.count > 10 ? ", …" : "")
         throw ProgramError(
           path: path,
           problem: "it takes \(inputs.count) inputs\(names.isEmpty ? "" : " (\(names))"), and an example is one "
@@ -61,32 +67,48 @@ final class ONNXModelRuntime: ProgramRuntime {
     let wanted = outputs[try output.place(among: outputs.map(\.name), path: path)]
     guard let dtype = input.dtype, dtype.isFloatingPoint || !tensor.dtype.isFloatingPoint else {
       throw ProgramError(
-        path: path, problem: "its input '\(input.name)' takes \(Self.name(input)), and examples are \(tensor.dtype)")
+        path: path,
+        problem: "its input '\(Self.shown(input))' takes \(Self.name(input)), and examples are \(tensor.dtype)")
     }
     guard input.sizes.count == tensor.rank,
       zip(input.sizes, tensor.shape).dropFirst().allSatisfy({ $0 < 0 || $0 == $1 })
     else {
       let sizes = input.sizes.map { $0 < 0 ? "any" : "\($0)" }.joined(separator: ", ")
       throw ProgramError(
-        path: path, problem: "its input '\(input.name)' has the shape [\(sizes)], and examples come as \(tensor.shape)")
+        path: path,
+        problem: "its input '\(Self.shown(input))' has the shape [\(sizes)], and examples come as \(tensor.shape)")
     }
     let given = try tensor.to(dtype)
     let sizes = given.shape.map { Int64($0) }
     var result = onnx_result()
     try given.withBytes { bytes in
-      try Self.call(path, "fails for a batch of the shape \(tensor.shape)") {
-        onnx_session_run(
-          session, input.name, input.element, bytes.baseAddress, bytes.count, sizes, sizes.count, wanted.name, &result,
-          $0)
+      try Self.call(path, "fails for a batch of the shape \(tensor.shape)") { error in
+        input.name.withCString { input in
+          wanted.name.withCString { output in
+            sizes.withUnsafeBufferPointer { sizes in
+              let batch = onnx_batch(
+                input: input, type: self.input.element, data: bytes.baseAddress, bytes: bytes.count,
+                sizes: sizes.baseAddress, dimensions: sizes.count, output: output)
+              if !hasBeenTried, ONNXTrial().run(path, threads: threads, batch, error) != 0 { return 1 }
+              hasBeenTried = true
+              return onnx_session_run(
+                session, batch.input, batch.type, batch.data, batch.bytes, batch.sizes, batch.dimensions, batch.output,
+                &result, error)
+            }
+          }
+        }
       }
     }
     defer { onnx_result_release(&result) }
     let shape = Self.list(result.sizes, count: result.dimensions)
-    guard let type = Self.types[result.type], let count = product(shape), let data = result.data else {
-      throw ProgramError(path: path, problem: "its output '\(wanted.name)' is \(Self.name(wanted)), and not of numbers")
+    guard let type = Self.types[result.type], shape.allSatisfy({ $0 >= 0 }),
+      let byteCount = product(shape + [type.byteCount]), result.data != nil || byteCount == 0
+    else {
+      throw ProgramError(
+        path: path, problem: "its output '\(Self.shown(wanted))' is \(Self.name(wanted)), and not of numbers")
     }
-    let buffer = HostBuffer(byteCount: count * type.byteCount)
-    buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: data, count: count * type.byteCount))
+    let buffer = HostBuffer(byteCount: byteCount)
+    if byteCount > 0 { buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: result.data, count: byteCount)) }
     return try Tensor(buffer, shape: shape, dtype: type)
   }
 
@@ -96,6 +118,9 @@ final class ONNXModelRuntime: ProgramRuntime {
     1: .float32, 2: .uint8, 3: .int8, 5: .int16, 6: .int32, 7: .int64, 9: .bool, 10: .float16, 11: .float64,
     16: .bfloat16,
   ]
+
+  /// A name that is not longer than what is read.
+  private static func shown(_ port: Port) -> String { String(port.name.prefix(100)) }
 
   /// For messages.
   private static func name(_ port: Port) -> String {

@@ -32,7 +32,8 @@ extension OutputChoice: CustomStringConvertible {
     default: break
     }
     guard !names.isEmpty else { throw ProgramError(path: path, problem: "it gives nothing") }
-    let list = names.enumerated().map { $1.isEmpty ? "\($0)" : "\($0) '\($1)'" }.prefix(20).joined(separator: ", ")
+    let shown = names.prefix(20).enumerated().map { $1.isEmpty ? "\($0)" : "\($0) '\($1.prefix(100))'" }
+    let list = shown.joined(separator: ", ") + (names.count > 20 ? ", …" : "")
     let count = "it gives \(names.count) output\(names.count == 1 ? "" : "s") (\(list))"
     throw ProgramError(
       path: path,

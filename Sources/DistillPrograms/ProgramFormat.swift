@@ -1,5 +1,6 @@
 import Foundation
 import Torch
+import TorchNN
 
 /// The kinds of files that hold a model as a whole.
 public enum ProgramFormat: String, Sendable, CaseIterable {
@@ -25,10 +26,10 @@ public enum ProgramFormat: String, Sendable, CaseIterable {
     }
   }
 
-  /// The file, and after it those with weights of its own that usually lie beside it.
+  /// The file, and after it those with weights that it names.
   public func files(of path: String) -> [String] {
-    guard self == .onnx else { return [path] }
-    return [path] + ["\(path).data", "\(path)_data"].filter { FileManager.default.fileExists(atPath: $0) }
+    // What is wrong with it is said when it is opened.
+    self == .onnx ? [path] + ((try? ONNXFile(path).externalFiles) ?? []) : [path]
   }
 
   /// What kind of file it is, by its content; nil for one that holds no model as a whole, or cannot be read.
@@ -52,5 +53,40 @@ public enum ProgramFormat: String, Sendable, CaseIterable {
     }
     guard let found else { return nil }
     self = found
+  }
+
+  /// What is wrong with a file that holds neither a model as a whole nor weights, in words that go on after the path; nil for
+  /// those that hold one of both, and where there is no file.
+  public static func problem(of path: String) -> String? {
+    guard ProgramFormat(of: path) == nil, !RegularFile.isOtherThanFile(path),
+      let buffer = try? HostBuffer(mapping: path)
+    else { return nil }
+    return withExtendedLifetime(buffer) {
+      let bytes = UnsafeRawBufferPointer(buffer.bytes)
+      if bytes.isEmpty { return "it is empty; fetch or write it again" }
+      guard ZipFile.begins(bytes) else {
+        do {
+          _ = try Checkpoint.places(in: bytes, path: path)
+          return nil
+        } catch {
+          // What looks like weights is said to be damaged ones.
+          let looksLikeWeights = Checkpoint.format(of: path) != .safetensors || bytes.dropFirst(8).first == 0x7b
+          if looksLikeWeights, let error = error as? CheckpointError { return error.problem }
+        }
+        return
+          "it is no model: neither a TorchScript program or a package of AOTInductor, which are zip files, nor an ONNX "
+          + "model, whose name ends with .onnx, nor weights (safetensors, or a file of torch.save)"
+      }
+      do {
+        let names = try ZipFile(bytes).entries.map(\.name)
+        if names.contains(where: { $0 == "data.pkl" || $0.hasSuffix("/data.pkl") }) { return nil }
+        return "it is a zip file, but holds neither a TorchScript program, nor a package of AOTInductor, nor weights"
+      } catch {
+        let reason = (error as? ZipError)?.problem ?? "\(error)"
+        return
+          "it is a zip file, as programs of TorchScript, packages of AOTInductor and weights of torch.save are, but it is "
+          + "cut off or damaged (\(reason.prefix(200))); fetch or write it again"
+      }
+    }
   }
 }

@@ -84,6 +84,6 @@ struct CharacterForms: Sendable {
   /// The lowercase letter of a character that has one. Of U+0130, the one with two, it is the first.
   func lowercase(of scalar: UInt32) -> UInt32? { scalar == 0x130 ? 0x69 : lowercase[scalar] }
 
-  /// The characters whose lowercase letter is this one.
-  func uppercase(of scalar: UInt32) -> [UInt32] { lowercase.filter { $0.value == scalar }.map(\.key).sorted() }
+  /// Characters that have a lowercase letter of one character, each with it.
+  var lowercaseLetters: [UInt32: UInt32] { lowercase }
 }

@@ -194,7 +194,7 @@ private struct JSONParser {
         number = 0x10000 + (number - 0xD800) << 10 + (low - 0xDC00)
       }
       guard let scalar = Unicode.Scalar(number) else { throw problem("a text has half a character") }
-      content.append(contentsOf: UTF8.encode(scalar).unsafelyUnwrapped)
+      content.append(contentsOf: String(scalar).utf8)
     default: throw problem("a text has an unknown escape")
     }
   }

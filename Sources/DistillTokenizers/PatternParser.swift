@@ -151,7 +151,7 @@ struct PatternParser {
     default:
       place += 1
       var set = PatternSet()
-      include(next.value...next.value, in: &set)
+      include(next.value, in: &set)
       return add(set)
     }
   }
@@ -200,18 +200,10 @@ struct PatternParser {
 
   // MARK: Sets
 
-  private func include(_ range: ClosedRange<UInt32>, in set: inout PatternSet) {
-    set.ranges.append(range)
-    guard ignoresCase else { return }
-    for value in range.prefix(2000) {
-      let forms = CharacterForms.all
-      let lower = forms.lowercase(of: value) ?? value
-      var others = [lower] + forms.uppercase(of: lower)
-      // The long s and the sign for Kelvin.
-      if lower == 0x73 || value == 0x17F { others += [0x73, 0x53, 0x17F] }
-      if lower == 0x6B { others += [0x212A] }
-      for other in others where other != value { set.ranges.append(other...other) }
-    }
+  /// A character that stands for itself, outside of classes.
+  private func include(_ value: UInt32, in set: inout PatternSet) {
+    set.ranges.append(value...value)
+    if ignoresCase { set.addOtherCases() }
   }
 
   private mutating func characterClass() throws -> PatternSet {
@@ -223,6 +215,7 @@ struct PatternParser {
       guard let next else { throw problem("a class has no end") }
       if next == "]" {
         place += 1
+        if ignoresCase { set.addOtherCases() }
         return set
       }
       if next == "[" { throw problem("a class in a class") }
@@ -249,7 +242,7 @@ struct PatternParser {
         }
         guard first <= last else { throw problem("a range goes backwards") }
       }
-      include(first...last, in: &set)
+      set.ranges.append(first...last)
     }
   }
 
@@ -285,7 +278,7 @@ struct PatternParser {
       default: value = next.value
       }
       guard !isInClass else { return value }
-      include(value...value, in: &set)
+      include(value, in: &set)
     }
     return nil
   }

@@ -66,13 +66,39 @@ struct PatternSet: Sendable {
     return computed(value)
   }
 
-  private func computed(_ value: UInt32) -> Bool {
-    var isIn = false
+  private func computed(_ value: UInt32) -> Bool { holds(value) != isInverted }
+
+  /// Whether it is named, or where the set is inverted, left out.
+  private func holds(_ value: UInt32) -> Bool {
     if included != 0 || !excluded.isEmpty {
       let bits = Characters.all[value]
-      isIn = bits & included != 0 || excluded.contains { bits & $0 == 0 }
+      if bits & included != 0 || excluded.contains(where: { bits & $0 == 0 }) { return true }
     }
-    return (isIn || ranges.contains { $0.contains(value) }) != isInverted
+    return ranges.contains { $0.contains(value) }
+  }
+
+  /// Names what differs only in case from what is named, too.
+  mutating func addOtherCases() {
+    let cases = CharacterCases.all
+    ranges = Self.joined(ranges)
+    let named: [UInt32] =
+      included == 0 && excluded.isEmpty
+      ? ranges.flatMap(cases.characters(in:)) : cases.characters.filter(holds)
+    let others = Set(named.flatMap(cases.group(of:))).subtracting(named)
+    ranges = Self.joined(ranges + others.map { $0...$0 })
+  }
+
+  /// The same characters in the fewest ranges, sorted.
+  private static func joined(_ ranges: [ClosedRange<UInt32>]) -> [ClosedRange<UInt32>] {
+    var joined: [ClosedRange<UInt32>] = []
+    for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {
+      guard let last = joined.last, range.lowerBound <= last.upperBound + 1 else {
+        joined.append(range)
+        continue
+      }
+      joined[joined.count - 1] = last.lowerBound...max(last.upperBound, range.upperBound)
+    }
+    return joined
   }
 }
 

@@ -23,11 +23,12 @@ public struct FileError: Error, CustomStringConvertible, Sendable {
       case ENOSPC, EDQUOT: "the disk is full; free some space or choose another folder"
       case EACCES, EPERM: "no permission to write in the folder \(folder); choose another or change its permissions"
       case EROFS: "the folder \(folder) is on a read-only file system; choose another"
+      case ENOENT where access(folder, F_OK) == 0: "no files can be made in the folder \(folder); choose another"
       case ENOENT: "there is no folder \(folder); make it first"
       case ENOTDIR: "\(folder) is not a folder"
       case EISDIR, EEXIST, ENOTEMPTY: "a folder of that name is in its place; choose another name"
       case ENAMETOOLONG: "the name is too long; choose a shorter one"
-      case EFBIG: "the file would be larger than this system allows"
+      case EFBIG: "the file would be larger than the system, or a limit such as that of ulimit -f, allows"
       default: String(cString: strerror(code))
       }
   }

@@ -19,6 +19,9 @@ struct Operator: @unchecked Sendable {
     }
   }
 
+  /// Whether libtorch has it.
+  var exists: Bool { handle != nil }
+
   fileprivate var reference: ct_operator_ref {
     @inline(__always) get throws {
       if let handle { return handle }

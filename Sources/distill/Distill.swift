@@ -33,7 +33,7 @@ struct DistillCommand: ParsableCommand {
 @main
 enum Main {
   static func main() {
-    StandardOutput.openStandardStreams()
+    StandardOutput.prepareStreams()
     var code: Int32 = 0
     do {
       var command = try DistillCommand.parseAsRoot()

@@ -133,4 +133,28 @@ struct ExportCommandTests {
     #expect(outcome.errors.hasPrefix("error: ") && outcome.errors.contains(word), "\(outcome.errors)")
     #expect(!FileManager.default.fileExists(atPath: "\(try Sample.folder())/x.onnx"))
   }
+
+  @Test("A file that hits the limit of sizes is said to, and leaves nothing behind")
+  func limitOfSizes() throws {
+    try withFolder { folder in
+      let input = "\(fixtureFolder)/torch/teacher.pth"
+      let outcome = try Command.run(
+        ["convert", input, "-o", "model.safetensors"], in: folder,
+        through: ["/bin/bash", "-c", "ulimit -f 2; exec \"$@\"", "bash"])
+      #expect(outcome.code == 1 || outcome.code == 2, "\(outcome.everything)")
+      #expect(outcome.errors.contains("ulimit -f"), "\(outcome.everything)")
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])
+    }
+  }
+
+  @Test(
+    "A place where no file can be is said with a better one",
+    arguments: [(".", "such as ./student.onnx"), ("/proc/x.onnx", "no files can be made in the folder /proc")])
+  func impossiblePlace(_ place: String, _ words: String) throws {
+    #if os(Linux)
+    let outcome = try Command.run(["export", "runs/sample", "-o", place, "--no-verify"], in: try Sample.folder())
+    #expect(outcome.code == 2, "\(outcome.everything)")
+    #expect(outcome.errors.contains(words), "\(outcome.everything)")
+    #endif
+  }
 }

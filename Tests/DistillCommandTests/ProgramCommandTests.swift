@@ -111,4 +111,52 @@ struct ProgramCommandTests {
       #expect(check.everything.contains("run 'scripts/bootstrap --onnx'"), "\(check.everything)")
     }
   }
+
+  @Test("What a program prints does not come between our JSON")
+  func printing() throws {
+    try withRecipe("{weights: \(Self.programs)/printing.pt, trusted: true}") { folder in
+      for arguments in [
+        ["check", "--json"], ["run", "--json", "--output", "run"], ["label", "--json", "--output", "c"],
+      ] {
+        let outcome = try Command.run(arguments, in: folder)
+        // A teacher that guesses, as this one does, is a problem to a check.
+        #expect(outcome.code == (arguments[0] == "check" ? 2 : 0), "\(outcome.everything)")
+        #expect(throws: Never.self, "\(outcome.output.prefix(300))") { _ = try outcome.json() }
+        #expect(!outcome.output.contains("a program speaks") && outcome.errors.contains("a program speaks"))
+      }
+    }
+  }
+
+  @Test("A file that is none is called what it is, and not weights", arguments: ["", ", trusted: true"])
+  func isNoProgram(_ trust: String) throws {
+    let whole = try read("\(Self.programs)/scripted.pt")
+    let cases: [(String, Data, String)] = [
+      ("half.pt", whole.prefix(whole.count / 2), "it is a zip file, as programs of TorchScript"),
+      ("end.pt", whole.dropLast(30), "but it is cut off or damaged"),
+      ("empty.pt", Data(), "it is empty"), ("junk.pt", Data(repeating: 0xee, count: 500), "it is no model: neither"),
+      ("text.pt", Data("some words and more".utf8), "it is a text, not a file of weights"),
+      ("lfs.pt2", Data("version https://git-lfs.github.com/spec/v1\n".utf8), "only a pointer to a file in Git LFS"),
+      ("junk.onnx", Data(repeating: 0xee, count: 500), "it is no ONNX model"),
+    ]
+    for (name, data, message) in cases {
+      try withRecipe("{weights: \(name)\(trust)}") { folder in
+        try write(data, to: "\(folder)/\(name)")
+        let check = try Command.run(["check"], in: folder)
+        #expect(check.code == 2, "\(name)")
+        #expect(check.everything.contains(message), "\(name): \(check.everything)")
+        #expect(!check.everything.contains("holds weights") && !check.everything.contains("config.json"))
+      }
+    }
+  }
+
+  @Test("What ONNX Runtime does not stand is refused, and the command goes on")
+  func hostileModel() throws {
+    guard ONNXRuntimeForTests.isThere else { return }
+    try withRecipe("{weights: evil.onnx}") { folder in
+      try write(try read("\(fixtureFolder)/findings/onnx-layer-norm-with-an-empty-name.bin"), to: "\(folder)/evil.onnx")
+      let check = try Command.run(["check"], in: folder)
+      #expect(check.code == 2, "\(check.everything)")
+      #expect(check.everything.contains("ONNX Runtime does not stand it"), "\(check.everything)")
+    }
+  }
 }

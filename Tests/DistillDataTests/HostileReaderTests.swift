@@ -18,7 +18,8 @@ struct HostileReaderTests {
   func findings(reader: HostileReader) throws {
     for finding in reader.findings(in: fixtureFolder) {
       _ = try reader.read(finding.bytes)
-      _ = try reader.readTensors(finding.bytes)
+      // Those of ONNX Runtime are in the tests of programs.
+      if reader != .onnx { _ = try reader.readTensors(finding.bytes) }
     }
   }
 
@@ -39,7 +40,7 @@ struct HostileReaderTests {
     var (taken, refused) = (0, 0)
     for index in 0..<1000 {
       let input = mutator.next()
-      let answer = try index % 10 == 0 ? reader.readTensors(input) : reader.read(input)
+      let answer = try index % 10 == 0 && reader != .onnx ? reader.readTensors(input) : reader.read(input)
       if answer == nil { taken += 1 } else { refused += 1 }
     }
     #expect(taken > 10 && refused > 100, "\(taken) taken, \(refused) refused")

@@ -1,4 +1,5 @@
 import DistillData
+import DistillPrograms
 import DistillTokenizers
 import Foundation
 import Torch
@@ -20,6 +21,8 @@ public enum HostileReader: String, CaseIterable, Sendable {
   case image
   /// The content of `tokenizer.json`, and what comes of texts with it.
   case tokenizer
+  /// What is looked through of an ONNX file before ONNX Runtime sees it; with tensors, ONNX Runtime itself.
+  case onnx
 
   /// Reads bytes; nil where they were taken, otherwise the reader's message.
   ///
@@ -48,6 +51,7 @@ public enum HostileReader: String, CaseIterable, Sendable {
         let tokenizer = try Tokenizer(json: bytes, file: path)
         // What is asked of it may be refused without a word of the file.
         do { try Self.use(tokenizer) } catch let error as TokenizerError { return error.description }
+      case .onnx: _ = try ONNXFile(raw, path: path)
       }
     } catch let error as any ReportedError {
       let message = "\(error)"
@@ -59,8 +63,10 @@ public enum HostileReader: String, CaseIterable, Sendable {
     return nil
   }
 
-  /// Reads as `read`, and makes the tensors of what is taken, whose numbers are all looked at. Needs libtorch.
+  /// Reads as `read`, and makes the tensors of what is taken, whose numbers are all looked at. Needs libtorch, and for ONNX
+  /// files ONNX Runtime.
   public func readTensors(_ bytes: [UInt8]) throws -> String? {
+    if self == .onnx { return try Self.compute(bytes) }
     guard self == .safetensors || self == .torch else { return try read(bytes) }
     do {
       for named in try Checkpoint.read(HostBuffer(bytes), path: "/nowhere/\(rawValue)").tensors {
@@ -85,6 +91,30 @@ public enum HostileReader: String, CaseIterable, Sendable {
       }
       _ = try tokenizer.decode(encoded.ids, skipsSpecialTokens: pair == nil)
     }
+  }
+
+  private static let model: String = {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("distill-fuzz-\(getpid())").path
+    try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    return "\(folder)/model.onnx"
+  }()
+
+  /// Opens an ONNX file as a teacher is opened, and gives it two examples: pictures and, where it does not take these, tokens.
+  private static func compute(_ bytes: [UInt8]) throws -> String? {
+    try Data(bytes).write(to: URL(fileURLWithPath: model))
+    do {
+      let program = try ForeignProgram(model)
+      let pictures = try Tensor((0..<128).map { Float($0 % 17) / 8 - 1 }, shape: [2, 1, 8, 8])
+      do { _ = try program(pictures).doubles() } catch is ProgramError {
+        _ = try program(try Tensor((0..<16).map { Int64($0) }, shape: [2, 8])).doubles()
+      }
+    } catch let error as ProgramError {
+      guard error.description.hasPrefix(model), error.description.utf8.count < 4000 else {
+        throw HostileFinding("a message that does not name the file, or does not end: \(error.description.prefix(300))")
+      }
+      return error.description
+    }
+    return nil
   }
 
   /// Tokenizers of all kinds, with a few words each.
@@ -128,7 +158,9 @@ public enum HostileReader: String, CaseIterable, Sendable {
       switch self {
       case .safetensors: ["torch/values.safetensors", "torch/sharded/model-00001-of-00002.safetensors"]
       case .torch:
-        ["zip", "old", "big", "protocol4", "training", "several", "system", "oldsystem"].map { "torch/\($0).pth" }
+        ["zip", "old", "big", "views", "views-big", "protocol4", "training", "several", "system", "oldsystem"].map {
+          "torch/\($0).pth"
+        }
       case .index:
         ["torch/sharded/model.safetensors.index.json", "torch/shardedbins/pytorch_model.bin.index.json"]
       case .npy:
@@ -139,6 +171,9 @@ public enum HostileReader: String, CaseIterable, Sendable {
         ["grey.png", "colour.png", "palette.png", "transparent.png", "deep.png", "bits.png"].map { "pictures/\($0)" }
           + ["grey.jpg", "colour.jpg", "progressive.jpg"].map { "pictures/\($0)" }
       case .tokenizer: []
+      case .onnx:
+        ["linear", "fixed", "half", "softmax", "tokens", "windows", "sequence", "shapes", "branches", "function"]
+          .map { "programs/\($0).onnx" }
       }
     return files.compactMap { FileManager.default.contents(atPath: "\(fixtures)/\($0)").map { [UInt8]($0) } }
   }

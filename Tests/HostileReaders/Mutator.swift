@@ -1,7 +1,7 @@
 /// Changes files, so that much of them stays what a reader expects: it knows where the parts of each format are, changes one
 /// of them, and puts lengths and checksums right again, most of the time.
 public struct Mutator {
-  private var random: SplitMix
+  var random: SplitMix
   private let reader: HostileReader
   private let seeds: [[UInt8]]
 
@@ -29,19 +29,19 @@ public struct Mutator {
     return bytes
   }
 
-  private mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
+  mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
 
-  private mutating func below(_ limit: Int) -> Int { limit <= 1 ? 0 : Int.random(in: 0..<limit, using: &random) }
+  mutating func below(_ limit: Int) -> Int { limit <= 1 ? 0 : Int.random(in: 0..<limit, using: &random) }
 
   // MARK: Bytes
 
-  private static let numbers: [Int] = [
+  static let numbers: [Int] = [
     0, 1, 2, 3, 7, 8, 15, 16, 17, 63, 64, 127, 128, 255, 256, 0x7fff, 0xffff, 0x10000, 0x7fff_ffff, 0x8000_0000,
     0xffff_ffff, 0x1_0000_0000, 1 << 40, 1 << 61, 1 << 62, .max, .max - 1, .min, -1, -2, -8,
   ]
 
   /// One to some changes of any kind.
-  private mutating func change(_ bytes: inout [UInt8]) {
+  mutating func change(_ bytes: inout [UInt8]) {
     for _ in 0...(chance(60) ? 0 : below(6)) { changeOnce(&bytes) }
   }
 
@@ -73,7 +73,7 @@ public struct Mutator {
     }
   }
 
-  private mutating func numberNear(_ count: Int) -> Int {
+  mutating func numberNear(_ count: Int) -> Int {
     chance(40) ? count + below(9) - 4 : (Self.numbers.randomElement(using: &random) ?? 0)
   }
 
@@ -110,6 +110,7 @@ public struct Mutator {
         "\"type\":\"Fuse\"", "\"type\":\"Strip\"", "\"max_input_chars_per_word\":0", "\"id\":0", "\"unk_token\":\"a\"",
         "\"byte_fallback\":true", "\"ignore_merges\":true", "\"dropout\":0.5", "[\"a\",\"aa\"]",
       ].map { Array($0.utf8) }
+    case .onnx: return Self.operators.map { Array($0.utf8) }
     case .image:
       return [
         Array("IDAT".utf8), Array("PLTE".utf8), Array("tRNS".utf8), Array("IEND".utf8), [0xff, 0xd8], [0xff, 0xd9],
@@ -155,6 +156,10 @@ public struct Mutator {
       change(&header)
       return file[..<8] + Self.bytes(of: header.count, 2) + header + file[(10 + length)...]
     case .image where file.starts(with: [0x89]): return inChunks(file)
+    case .onnx:
+      var changed = file
+      for _ in 0...(chance(50) ? 0 : below(5)) { changed = inMessage(changed, depth: 0) ?? changed }
+      return changed
     default: return nil
     }
   }

@@ -20,8 +20,12 @@ struct HostilePickleTests {
     static func sizes(_ values: [Int]) -> [UInt8] {
       [UInt8(ascii: "(")] + values.flatMap { int($0) } + [UInt8(ascii: "t")]
     }
-    static func storage(_ key: String = "0", count: Int = 4, type: String = "FloatStorage") -> [UInt8] {
-      tuple(text("storage"), global("torch", type), text(key), text("cpu"), int(count)) + [UInt8(ascii: "Q")]
+    static func storage(
+      _ key: String = "0", count: Int = 4, type: String = "FloatStorage", view: (offset: Int, count: Int)? = nil
+    ) -> [UInt8] {
+      let part = view.map { tuple(text("part"), int($0.offset), int($0.count)) } ?? []
+      return tuple(text("storage"), global("torch", type), text(key), text("cpu"), int(count), part)
+        + [UInt8(ascii: "Q")]
     }
     static func tensor(
       offset: Int = 0, shape: [Int] = [4], strides: [Int] = [1], storage: [UInt8] = P.storage()
@@ -41,6 +45,17 @@ struct HostilePickleTests {
       .init("a/data.pkl", [0x80, 2] + pickle + [UInt8(ascii: ".")]), .init("a/byteorder", Array("little".utf8)),
       .init("a/data/0", data), .init("a/version", Array("3\n".utf8)),
     ])
+  }
+
+  /// A file of the form before the zip files, with one storage.
+  static func old(
+    _ pickle: [UInt8], count: Int = 4, data: [UInt8] = Array(repeating: 0, count: 16), isBigEndian: Bool = false
+  ) -> [UInt8] {
+    let magic: [UInt8] = [0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19]
+    let order = P.dictionary(("little_endian", [isBigEndian ? 0x89 : 0x88]))
+    let keys = Array("](".utf8) + P.text("0") + Array("e".utf8)
+    return [magic, P.int(1001), order, pickle, keys].flatMap { [0x80, 2] + $0 + Array(".".utf8) }
+      + P.number(count, 8) + data
   }
 
   static func read(_ bytes: [UInt8]) throws -> Checkpoint { try Checkpoint.read(HostBuffer(bytes), path: "evil.pth") }
@@ -63,6 +78,12 @@ struct HostilePickleTests {
     init(_ name: String, _ words: String, file: [UInt8]) { (testDescription, self.words, bytes) = (name, words, file) }
 
     init(_ name: String, _ words: String, tensor: [UInt8]) { self.init(name, words, P.dictionary(("w", tensor))) }
+
+    /// A tensor of all four elements, over a part of the storage in a file of the old form.
+    init(_ name: String, _ words: String, part: (offset: Int, count: Int)) {
+      let pickle = P.dictionary(("w", P.tensor(storage: P.storage(view: part))))
+      self.init(name, words, file: HostilePickleTests.old(pickle))
+    }
 
     /// The good file with a change.
     init(_ name: String, _ words: String, change: (inout ZipMaker) -> Void) {
@@ -148,8 +169,30 @@ struct HostilePickleTests {
     Case("an unknown byte order", "in which order") { $0.members[1].data = Array("middle".utf8) },
     Case("no pickle", "no data.pkl") { $0.members[0].name = "a/other.pkl" },
     Case("something after the pickle", "follows the end") { $0.members[0].data += [0] },
+    Case("a part beyond the storage", "lies beyond it", part: (2, 3)),
+    Case("a part of less than nothing", "lies beyond it", part: (2, -1)),
+    Case("a part from before the storage", "lies beyond it", part: (-1, 2)),
+    Case("a part that overflows", "lies beyond it", part: (.max, 2)),
+    // In the storage, but not in the part of it.
+    Case("beyond the part", "reaches beyond its storage", part: (1, 3)),
+    Case(
+      "a part from nowhere", "a part of a storage", file: old(P.dictionary(("w", P.tensor(storage: partFromNowhere))))),
+    Case("a part that begins within an element", "begins within an element", file: old(elementInTwo)),
     Case("another pickle", "but not by torch.save", file: [0x80, 2] + P.dictionary(("a", P.int(1))) + Array(".".utf8)),
   ]
+
+  private static let partFromNowhere =
+    P.tuple(
+      P.text("storage"), P.global("torch", "FloatStorage"), P.text("0"), P.text("cpu"), P.int(4),
+      P.tuple(P.text("part"), P.int(0))) + [UInt8(ascii: "Q")]
+
+  /// Eight bytes each, in a part that begins with the second element of four bytes.
+  private static let elementInTwo: [UInt8] = {
+    let arguments = P.tuple(
+      P.storage(view: (1, 2)), P.int(0), P.sizes([1]), P.sizes([1]), [0x89], Array("N".utf8),
+      P.global("torch", "float64"))
+    return P.dictionary(("w", P.global("torch._utils", "_rebuild_tensor_v3") + arguments + Array("R".utf8)))
+  }()
 
   /// Ten thousand pairs, and ten thousand dictionaries made of them.
   private static let copies: [UInt8] = {
@@ -181,6 +224,32 @@ struct HostilePickleTests {
     // The tensors lie deeper than anybody puts them.
     let deep = try #require(throws: CheckpointError.self) { try Self.read(Self.zip(pickle).bytes) }
     #expect(deep.problem.contains("no dictionary with tensors"))
+  }
+
+  /// Many parts of a storage that has to be copied, since its numbers are turned round or lie between places where they can be
+  /// used: it is copied once, however many there are.
+  @Test(arguments: [false, true]) func manyPartsOfOneStorage(isBigEndian: Bool) throws {
+    let count = 1 << 12
+    let pairs = (0..<200).flatMap { index in
+      P.text("t\(index)")
+        + P.tensor(shape: [2], storage: P.storage(count: count, view: (index, count - index)))
+    }
+    // In front of the storage so many bytes more that it begins between two places.
+    let (start, data) = (Array("}(".utf8), [UInt8](repeating: 0, count: 4 * count))
+    for extra in isBigEndian ? [0] : [1, 2, 3] {
+      let name = P.text(String(repeating: "x", count: extra)) + [0x88]
+      let file = Self.old(
+        start + name + pairs + Array("u".utf8), count: count, data: data, isBigEndian: isBigEndian)
+      let checkpoint = try Self.read(file)
+      #expect(checkpoint.tensors.count == 200)
+      // All is one memory.
+      for index in stride(from: 0, to: 200, by: 2) {
+        try withoutGradient { try #require(checkpoint["t\(index)"]).fill(Double(index)) }
+      }
+      for index in stride(from: 1, to: 198, by: 2) {
+        #expect(try checkpoint["t\(index)"]?.doubles() == [Double(index - 1), Double(index + 1)])
+      }
+    }
   }
 
   /// A thousand tensors over one storage are read, but not a million times its size.

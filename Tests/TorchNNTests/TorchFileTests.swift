@@ -42,6 +42,23 @@ struct TorchFileTests {
     #expect(try #require(try Checkpoint.read(Self.path(name))["shared"]).doubles()[1] == 0.125)
   }
 
+  /// PyTorch before 0.4 wrote a slice of a storage as a part of it.
+  @Test("Parts of a storage are where it says, and still share it", arguments: ["views.pth", "views-big.pth"])
+  func parts(name: String) throws {
+    let checkpoint = try Checkpoint.read(Self.path(name))
+    let (short, long) = (try #require(checkpoint["short"]), try #require(checkpoint["long"]))
+    #expect(long.shape == [3, 4] && short.shape == [2, 4])
+    #expect(try long.doubles() == (0..<12).map { Double($0) / 8 })
+    #expect(try short.doubles() == (0..<8).map { Double($0) / 8 })
+    let inner = try #require(checkpoint["inner"])
+    #expect(inner.strides == [3, 1])
+    #expect(try inner.doubles() == [0.625, 0.75, 1, 1.125])
+    #expect(try checkpoint["places"]?.doubles() == [7, 8])
+    try withoutGradient { try short.fill(4) }
+    #expect(try long.doubles() == (0..<12).map { $0 < 8 ? 4 : Double($0) / 8 })
+    #expect(try inner.doubles() == [4, 4, 1, 1.125])
+  }
+
   @Test("What belongs to a training is left aside, what wraps a model is taken off, and numbers beside it are kept")
   func training() throws {
     let checkpoint = try Checkpoint.read(Self.path("training.pth"))
@@ -84,7 +101,7 @@ struct TorchFileTests {
     #expect(!error.problem.contains("\n"))
   }
 
-  @Test("Every shorter part of a file is refused", arguments: ["zip.pth", "old.pth"])
+  @Test("Every shorter part of a file is refused", arguments: ["zip.pth", "old.pth", "views.pth"])
   func cut(name: String) throws {
     let good = [UInt8](try #require(FileManager.default.contents(atPath: Self.path(name))))
     for count in stride(from: 0, to: good.count, by: 7) {

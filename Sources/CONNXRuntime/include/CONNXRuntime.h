@@ -19,7 +19,7 @@ typedef struct onnx_session onnx_session;
 
 /// An input or an output of a model.
 typedef struct {
-  char *name;  // freed by the caller
+  char *name;  // freed by the caller; null after a failure
   int32_t type;  // of an element, as ONNX numbers them; 0: no tensor
   int32_t dimensions;
   int64_t sizes[ONNX_MAX_DIMENSIONS];  // −1 where any size will do
@@ -34,10 +34,10 @@ typedef struct {
   void *value;
 } onnx_result;
 
-/// Opens the library, once for the process.
+/// Opens the library, once for the process. One that does not fit is closed again, and another may be tried.
 int onnx_open_runtime(const char *library, char **error);
 
-/// Of the library that was opened, such as "1.31.1".
+/// Of the library that was opened, such as "1.31.1"; empty as long as none is.
 const char *onnx_runtime_version(void);
 
 /// Loads a model; `threads` compute it.
@@ -53,6 +53,22 @@ int onnx_session_run(
   onnx_session *session, const char *input, int32_t type, const void *data, size_t bytes, const int64_t *sizes,
   size_t dimensions, const char *output, onnx_result *out, char **error);
 void onnx_result_release(onnx_result *result);
+
+/// What a model is asked: as the arguments of onnx_session_run.
+typedef struct {
+  const char *input;
+  int32_t type;
+  const void *data;
+  size_t bytes;
+  const int64_t *sizes;
+  size_t dimensions;
+  const char *output;
+} onnx_batch;
+
+/// Loads a model in a process of its own, and asks it where there is a batch, to see whether ONNX Runtime stands it. The
+/// process may have so many bytes of data and take so many seconds. Only on Linux; elsewhere nothing is tried.
+int onnx_try(
+  const char *path, int32_t threads, const onnx_batch *batch, uint64_t most_bytes, uint32_t seconds, char **error);
 
 /// The folder of the package that this was built from.
 const char *onnx_package_directory(void);

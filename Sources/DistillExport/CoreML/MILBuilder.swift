@@ -178,8 +178,7 @@ final class MILBuilder {
         value = value < 0 ? -size : size
       }
       let tensor =
-        type.isFloatingPoint
-        ? try Tensor([value], shape: []) : try Tensor([Int(exactly: value) ?? 0], shape: [])
+        try type.isFloatingPoint ? Tensor([value], shape: []) : Tensor([value.whole], shape: [])
       return try constant(tensor, named: "number", as: type)
     }
   }

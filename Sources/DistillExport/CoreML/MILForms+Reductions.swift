@@ -12,7 +12,8 @@ extension MILForms {
   }
 
   static let reductions: [String: Form] = [
-    "aten::sum": reduced("reduce_sum"), "aten::mean": reduced("reduce_mean"), "aten::amax": reduced("reduce_max"),
+    "aten::sum": reduced("reduce_sum"), "aten::sum.dim_IntList": reduced("reduce_sum"),
+    "aten::mean": reduced("reduce_mean"), "aten::mean.dim": reduced("reduce_mean"), "aten::amax": reduced("reduce_max"),
     "aten::amin": reduced("reduce_min"), "aten::logsumexp": reduced("reduce_log_sum_exp"),
     "aten::linalg_vector_norm": { call in
       switch try call.number("ord") {

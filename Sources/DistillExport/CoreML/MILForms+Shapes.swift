@@ -3,6 +3,9 @@ import Torch
 extension MILForms {
   private static let reshaped: Form = { call in [try call.reshaped(try call.input("self"), to: call.resultShape)] }
 
+  /// Another type; all is on one device.
+  private static let converted: Form = { call in [try call.input("self", as: call.resultType)] }
+
   /// Parts along a dimension, as large as the results are.
   private static let split: Form = { call in
     let input = try call.input("self")
@@ -50,10 +53,13 @@ extension MILForms {
   }
 
   static let shapes: [String: Form] = [
-    "aten::reshape": reshaped, "aten::view": reshaped, "aten::flatten": reshaped, "aten::unsqueeze": reshaped,
-    "aten::squeeze": reshaped, "aten::_unsafe_view": reshaped,
+    "aten::reshape": reshaped, "aten::view": reshaped, "aten::flatten.using_ints": reshaped,
+    "aten::unsqueeze": reshaped,
+    "aten::squeeze": reshaped, "aten::squeeze.dim": reshaped, "aten::squeeze.dims": reshaped,
+    "aten::_unsafe_view": reshaped,
     "aten::contiguous": same("self"), "aten::clone": same("self"), "aten::detach": same("self"),
-    "aten::to": { call in [try call.input("self", as: call.resultType)] },
+    "aten::to.dtype": converted, "aten::to.device": converted, "aten::to.other": converted,
+    "aten::to.dtype_layout": converted,
     "aten::transpose.int": { call in
       let input = try call.input("self")
       let rank = input.shape.count
@@ -121,7 +127,7 @@ extension MILForms {
       let axis = try call.dimension("dim", rank: call.resultShape.count)
       return [try call.make("stack", ["values": .values(parts), "axis": .integer(axis)])]
     },
-    "aten::split": split, "aten::split_with_sizes": split, "aten::chunk": split,
+    "aten::split.Tensor": split, "aten::split.sizes": split, "aten::split_with_sizes": split, "aten::chunk": split,
     "aten::flip": { call in
       let input = try call.input("self")
       let axes = try call.dimensions("dims", rank: input.shape.count)

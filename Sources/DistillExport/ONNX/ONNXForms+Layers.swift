@@ -243,7 +243,7 @@ extension ONNXForms {
     "aten::embedding": { call in
       [call.node("Gather", [try call.input("weight"), try call.input("indices")], [.integer("axis", 0)])]
     },
-    "aten::lstm": recurrent("LSTM", gates: [0, 3, 1, 2], states: ["hidden", "cell"]),
-    "aten::gru": recurrent("GRU", gates: [1, 0, 2], states: ["hidden"]),
+    "aten::lstm.input": recurrent("LSTM", gates: [0, 3, 1, 2], states: ["hidden", "cell"]),
+    "aten::gru.input": recurrent("GRU", gates: [1, 0, 2], states: ["hidden"]),
   ]
 }

@@ -15,7 +15,8 @@ extension ONNXForms {
   }
 
   static let reductions: [String: Form] = [
-    "aten::sum": reduced("ReduceSum"), "aten::mean": reduced("ReduceMean"), "aten::amax": reduced("ReduceMax"),
+    "aten::sum": reduced("ReduceSum"), "aten::sum.dim_IntList": reduced("ReduceSum"),
+    "aten::mean": reduced("ReduceMean"), "aten::mean.dim": reduced("ReduceMean"), "aten::amax": reduced("ReduceMax"),
     "aten::amin": reduced("ReduceMin"), "aten::logsumexp": reduced("ReduceLogSumExp"),
     "aten::linalg_vector_norm": { call in
       switch try call.number("ord") {

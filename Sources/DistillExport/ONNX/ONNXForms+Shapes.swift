@@ -3,6 +3,9 @@ import Torch
 extension ONNXForms {
   private static let reshaped: Form = { call in [try call.reshapedToResult(try call.input("self"))] }
 
+  /// Another type; all is on one device.
+  private static let converted: Form = { call in [try call.input("self", as: call.result.dtype)] }
+
   /// Parts along a dimension, as large as the results are.
   private static let split: Form = { call in
     let rank = try call.shape("self").count
@@ -19,10 +22,13 @@ extension ONNXForms {
   }
 
   static let shapes: [String: Form] = [
-    "aten::reshape": reshaped, "aten::view": reshaped, "aten::flatten": reshaped, "aten::unsqueeze": reshaped,
-    "aten::squeeze": reshaped, "aten::_unsafe_view": reshaped,
+    "aten::reshape": reshaped, "aten::view": reshaped, "aten::flatten.using_ints": reshaped,
+    "aten::unsqueeze": reshaped,
+    "aten::squeeze": reshaped, "aten::squeeze.dim": reshaped, "aten::squeeze.dims": reshaped,
+    "aten::_unsafe_view": reshaped,
     "aten::contiguous": same("self"), "aten::clone": same("self"), "aten::detach": same("self"),
-    "aten::to": { call in [try call.input("self", as: call.result.dtype)] },
+    "aten::to.dtype": converted, "aten::to.device": converted, "aten::to.other": converted,
+    "aten::to.dtype_layout": converted,
     "aten::transpose.int": { call in
       let rank = try call.shape("self").count
       var order = Array(0..<rank)
@@ -101,7 +107,7 @@ extension ONNXForms {
       }
       return [call.node("Concat", parts, [.integer("axis", axis)])]
     },
-    "aten::split": split, "aten::split_with_sizes": split, "aten::chunk": split,
+    "aten::split.Tensor": split, "aten::split.sizes": split, "aten::split_with_sizes": split, "aten::chunk": split,
     "aten::flip": { call in
       let axes = try call.dimensions("dims", rank: try call.shape("self").count)
       let numbers = try [-1, .min, -1].map { try call.builder.integers(Array(repeating: $0, count: axes.count)) }

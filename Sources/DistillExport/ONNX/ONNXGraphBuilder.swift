@@ -90,11 +90,8 @@ final class ONNXGraphBuilder {
   func scalar(_ number: Double, _ dtype: DType) throws -> String {
     try shared("scalar \(number) \(dtype)") {
       // Whole numbers go from int64, which has all of them.
-      let tensor =
-        dtype.isFloatingPoint
-        ? try Tensor([number], shape: []).to(dtype)
-        : try Tensor([Int(exactly: number) ?? 0], shape: []).to(dtype)
-      return initializer("number", tensor)
+      let tensor = try dtype.isFloatingPoint ? Tensor([number], shape: []) : Tensor([number.whole], shape: [])
+      return initializer("number", try tensor.to(dtype))
     }
   }
 

@@ -44,7 +44,7 @@ struct TeacherMember: Sendable {
       try requireLogits(materials)
       return
     }
-    try member.requireNoProgram()
+    try member.requireNoProgram(source)
     guard
       var specification = member.model?.specification(inputShape: inputShape, classCount: classCount)
         ?? source.specification?.fitted(to: inputShape)

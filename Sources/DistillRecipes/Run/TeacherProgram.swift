@@ -28,9 +28,18 @@ extension Configuration.Member {
     }
   }
 
-  /// What is said of a model as a whole does not fit weights.
-  func requireNoProgram() throws {
-    guard let key = program.given.first else { return }
+  /// What is said of a model as a whole does not fit weights. Where nothing says which model it is, the file itself has to be
+  /// one of weights, or a damaged program would be taken for one.
+  ///
+  /// - Throws: `RunError`, `ProgramError`
+  func requireNoProgram(_ source: ModelSource) throws {
+    let key = program.given.first
+    if key != nil || (model == nil && source.specification == nil),
+      let problem = ProgramFormat.problem(of: source.weights)
+    {
+      throw ProgramError(path: source.weights, problem: problem)
+    }
+    guard let key else { return }
     throw RunError(
       "'\(key)' is for a teacher that is a model as a whole (TorchScript, a package of AOTInductor, ONNX), and "
         + "\(weights ?? "this one") holds weights: leave it out")

@@ -47,7 +47,7 @@ public enum Conversion {
   public static func convert(
     _ input: String, to output: String, options: Options = Options(), observer: @escaping RunObserver = { _ in }
   ) throws -> Result {
-    try NewFile.check(output, force: options.force)
+    try NewFile.check(output, force: options.force, example: "model.safetensors")
     let files = try Checkpoint.files(of: input)
     guard !files.contains(where: { isSame($0, output) }) else {
       throw RunError("\(output) is what is read: name another file to write")

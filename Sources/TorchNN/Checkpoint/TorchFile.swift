@@ -14,7 +14,7 @@ struct TorchFile {
     var shape: [Int]
     /// In elements.
     var strides: [Int]
-    /// Where its storage lies in the file.
+    /// Where its storage lies in the file, as a whole.
     var storage: Range<Int>
     /// Its first element, counted in elements from the beginning of the storage.
     var offset: Int
@@ -50,7 +50,7 @@ struct TorchFile {
   /// Whether the bytes of each number are in the order that this machine does not have.
   private(set) var isBigEndian = false
 
-  private let bytes: UnsafeRawBufferPointer
+  let bytes: UnsafeRawBufferPointer
   private let path: String
 
   /// Whether bytes begin as a file of `torch.save` does.
@@ -65,9 +65,9 @@ struct TorchFile {
     self.bytes = bytes
     self.path = path
     do {
-      let (pickle, ranges) = try ZipFile.begins(bytes) ? readZip() : readOld()
+      let (pickle, places) = try ZipFile.begins(bytes) ? readZip() : readOld()
       let dictionary = try Self.choose(part, of: pickle, path: path)
-      try collect(dictionary, of: pickle, ranges)
+      try collect(dictionary, of: pickle, places)
     } catch let failure as Pickle.Failure {
       throw CheckpointError(path: path, problem: failure.problem)
     } catch let error as ZipError {
@@ -81,10 +81,17 @@ struct TorchFile {
 
   // MARK: The two forms
 
-  /// Where each of a pickle's storages lies, by its number; nil for one that is not there.
-  private typealias Ranges = [Range<Int>?]
+  /// Where one of a pickle's storages lies, in bytes of the file.
+  private struct Place {
+    var storage: Range<Int>
+    /// What its tensors may be of. In the old form that may be a part of the storage.
+    var part: Range<Int>
+  }
 
-  private mutating func readZip() throws -> (Pickle, Ranges) {
+  /// By the storages' numbers; nil for one that is not there.
+  private typealias Places = [Place?]
+
+  private mutating func readZip() throws -> (Pickle, Places) {
     let zip = try ZipFile(bytes)
     let pickles = zip.entries.filter { $0.name == "data.pkl" || $0.name.hasSuffix("/data.pkl") }
     guard let main = pickles.min(by: { $0.name.utf8.count < $1.name.utf8.count }) else {
@@ -109,7 +116,7 @@ struct TorchFile {
     }
     let pickle = try Pickle(bytes, in: main.range)
     guard pickle.end == main.range.upperBound else { throw fail("something follows the end of its pickle") }
-    let ranges = try pickle.storages.map { storage -> Range<Int>? in
+    let places = try pickle.storages.map { storage -> Place? in
       guard let entry = found[Substring("data/\(storage.key)")] else { return nil }
       try checkStored(entry)
       let size = storage.dtype?.byteCount ?? 1
@@ -118,9 +125,9 @@ struct TorchFile {
           "the storage '\(storage.key)' has \(entry.count) bytes, but \(storage.count) elements are announced; "
             + Self.advice)
       }
-      return entry.range
+      return Place(storage: entry.range, part: entry.range)
     }
-    return (pickle, ranges)
+    return (pickle, places)
   }
 
   private func checkStored(_ entry: ZipFile.Entry) throws {
@@ -134,7 +141,7 @@ struct TorchFile {
 
   /// Magic number, version, facts of the machine, the object, the keys of the storages: a pickle each. Then each storage,
   /// its number of elements in eight bytes and the elements, in the order of the keys.
-  private mutating func readOld() throws -> (Pickle, Ranges) {
+  private mutating func readOld() throws -> (Pickle, Places) {
     var start = 0
     func next() throws -> Pickle {
       let pickle = try Pickle(bytes, in: start..<bytes.count)
@@ -166,7 +173,7 @@ struct TorchFile {
     }
     var numbers: [String: [Int]] = [:]
     for (number, storage) in pickle.storages.enumerated() { numbers[storage.key, default: []].append(number) }
-    var ranges = Ranges(repeating: nil, count: pickle.storages.count)
+    var places = Places(repeating: nil, count: pickle.storages.count)
     for value in keys.sequences[list] {
       guard let key = keys.text(value), let users = numbers.removeValue(forKey: key), let first = users.first else {
         throw fail("it has a storage that nothing uses; \(Self.advice)")
@@ -198,14 +205,16 @@ struct TorchFile {
         guard view.offset >= 0, view.count >= 0, view.count <= count, view.offset <= count - view.count else {
           throw fail("a part of the storage '\(key)' lies beyond it; \(Self.advice)")
         }
-        ranges[user] = start + view.offset * size..<start + (view.offset + view.count) * size
+        places[user] = Place(
+          storage: start..<start + byteCount,
+          part: start + view.offset * size..<start + (view.offset + view.count) * size)
       }
       start += byteCount
     }
     guard start == bytes.count else {
       throw fail("\(bytes.count - start) bytes at its end belong to no tensor; \(Self.advice)")
     }
-    return (pickle, ranges)
+    return (pickle, places)
   }
 
   // MARK: Which dictionary
@@ -299,7 +308,7 @@ struct TorchFile {
   /// How often the file's bytes may be used by tensors that share them.
   private static let mostUses = 32
 
-  private mutating func collect(_ dictionary: Int, of pickle: Pickle, _ ranges: Ranges) throws {
+  private mutating func collect(_ dictionary: Int, of pickle: Pickle, _ places: Places) throws {
     var names: [String: Int] = [:]
     var seenTexts: Set<Int> = []
     var total = 0
@@ -315,7 +324,7 @@ struct TorchFile {
         name = text
       }
       guard names.updateValue(number, forKey: name) == nil else { continue }
-      let entry = try entry(name, pickle.tensors[number], pickle, ranges)
+      let entry = try entry(name, pickle.tensors[number], pickle, places)
       let (sum, overflow) = total.addingReportingOverflow(entry.count * entry.dtype.byteCount)
       guard !overflow, sum / Self.mostUses <= bytes.count else {
         throw fail("its tensors would have more than \(Self.mostUses) times the \(bytes.count) bytes of the file")
@@ -329,7 +338,7 @@ struct TorchFile {
   }
 
   private func entry(
-    _ name: String, _ tensor: Pickle.StoredTensor, _ pickle: Pickle, _ ranges: Ranges
+    _ name: String, _ tensor: Pickle.StoredTensor, _ pickle: Pickle, _ places: Places
   ) throws -> Entry {
     let shown = "the tensor '\(name.prefix(200))'"
     guard let dtype = tensor.dtype else {
@@ -337,7 +346,7 @@ struct TorchFile {
         "\(shown) has elements of type \(tensor.foreignType ?? "unknown"): convert it in Python, such as .float()")
     }
     let storage = pickle.storages[tensor.storage]
-    guard let range = ranges[tensor.storage] else {
+    guard let place = places[tensor.storage] else {
       throw fail("the storage '\(storage.key)' of \(shown) is missing; \(Self.advice)")
     }
     guard tensor.shape.allSatisfy({ $0 >= 0 }), tensor.offset >= 0 else {
@@ -346,7 +355,12 @@ struct TorchFile {
     guard tensor.strides.allSatisfy({ $0 >= 0 }) else {
       throw fail("\(shown) has the negative strides \(tensor.strides), which PyTorch does not have; \(Self.advice)")
     }
-    let available = range.count / dtype.byteCount
+    let (beginning, rest) = (place.part.lowerBound - place.storage.lowerBound).quotientAndRemainder(
+      dividingBy: dtype.byteCount)
+    guard rest == 0 else {
+      throw fail("the part of the storage '\(storage.key)' begins within an element of \(shown); \(Self.advice)")
+    }
+    let available = place.part.count / dtype.byteCount
     let isEmpty = tensor.shape.contains(0)
     // Sizes beside a zero could overflow too.
     guard let count = product(tensor.shape.filter { $0 != 0 }), let byteCount = product([count, dtype.byteCount]) else {
@@ -368,8 +382,8 @@ struct TorchFile {
       throw fail("\(shown) repeats its numbers: it would have \(byteCount) bytes, more than the whole file")
     }
     return Entry(
-      name: name, dtype: dtype, shape: tensor.shape, strides: tensor.strides, storage: range,
-      offset: isEmpty ? 0 : tensor.offset, span: isEmpty ? 0 : last - tensor.offset + 1)
+      name: name, dtype: dtype, shape: tensor.shape, strides: tensor.strides, storage: place.storage,
+      offset: isEmpty ? 0 : beginning + tensor.offset, span: isEmpty ? 0 : last - tensor.offset + 1)
   }
 
   /// What wrappers of PyTorch put before every name: `DataParallel` and `torch.compile`.
@@ -402,44 +416,5 @@ struct TorchFile {
       }
     }
     return found
-  }
-}
-
-extension TorchFile {
-  /// The tensors, over the file's own bytes where these lie as elements need it; else a storage is copied, once.
-  func tensors(in buffer: HostBuffer) throws -> [NamedTensor] {
-    var copies: [CopyKey: HostBuffer] = [:]
-    return try entries.map { entry in
-      var (memory, start) = (buffer, entry.storage.lowerBound)
-      let size = entry.dtype.byteCount
-      if start % size != 0 || (isBigEndian && size > 1) {
-        let key = CopyKey(start: start, elementSize: isBigEndian ? size : 0)
-        memory = copies[key] ?? copy(entry.storage, elementSize: size)
-        copies[key] = memory
-        start = 0
-      }
-      if entry.isContiguous {
-        return NamedTensor(
-          name: entry.name,
-          tensor: try Tensor(memory, byteOffset: start + entry.offset * size, shape: entry.shape, dtype: entry.dtype))
-      }
-      let line = try Tensor(memory, byteOffset: start + entry.offset * size, shape: [entry.span], dtype: entry.dtype)
-      return NamedTensor(name: entry.name, tensor: try line.strided(entry.shape, strides: entry.strides))
-    }
-  }
-
-  private struct CopyKey: Hashable {
-    var start: Int
-    var elementSize: Int
-  }
-
-  private func copy(_ range: Range<Int>, elementSize: Int) -> HostBuffer {
-    let copy = HostBuffer(byteCount: range.count)
-    copy.bytes.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[range]))
-    guard isBigEndian, elementSize > 1 else { return copy }
-    for start in stride(from: 0, through: range.count - elementSize, by: elementSize) {
-      copy.bytes[start..<start + elementSize].reverse()
-    }
-    return copy
   }
 }

@@ -103,7 +103,9 @@ struct ExportCommand: ParsableCommand {
     }
     switch format {
     case .onnx:
-      for path in externalWeights ? [place, "\(place).data"] : [place] { try NewFile.check(path, force: force) }
+      for path in externalWeights ? [place, "\(place).data"] : [place] {
+        try NewFile.check(path, force: force, example: "student.onnx")
+      }
       result = try writeONNX(source(), progress)
     case .coreML:
       try checkPackage()

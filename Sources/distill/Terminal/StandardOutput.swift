@@ -3,6 +3,9 @@ import Foundation
 import Synchronization
 
 /// Where all results go, so that one that could not be written does not pass for one that was.
+///
+/// Nobody else writes there: what libraries print, and models that are programs, goes to the standard error, so that JSON
+/// stays JSON.
 enum StandardOutput {
   private enum State {
     case open
@@ -12,6 +15,10 @@ enum StandardOutput {
   }
 
   private static let state = Mutex(State.open)
+  private static let own = Mutex(STDOUT_FILENO)
+
+  /// The stream itself, once it is kept from others.
+  static var descriptor: Int32 { own.withLock(\.self) }
 
   static func write(_ text: String) { write(Data(text.utf8)) }
 
@@ -19,7 +26,7 @@ enum StandardOutput {
   static func write(_ data: Data) {
     state.withLock { state in
       guard case .open = state else { return }
-      switch writeAll(data, to: STDOUT_FILENO) {
+      switch writeAll(data, to: descriptor) {
       case 0: break
       case EPIPE: state = .unwanted
       case let code: state = .failed(code)
@@ -33,11 +40,15 @@ enum StandardOutput {
     throw RunError("cannot write to standard output: \(String(cString: strerror(code)))", kind: .failure)
   }
 
-  /// Opens what is closed of the three standard streams. The next file to be opened would take its place, and be written
-  /// to as if it were the terminal. To the standard output nothing can be written then, which `check` says.
-  static func openStandardStreams() {
-    // A reader that goes away is told by the write, and does not end the program.
+  /// Makes the three standard streams what this program takes them for.
+  ///
+  /// What is closed of them is opened: the next file to be opened would take its place, and be written to as if it were the
+  /// terminal. To the standard output nothing can be written then, which `check` says. Then it is kept from others, who write
+  /// to the standard error from now on.
+  static func prepareStreams() {
+    // A reader that goes away, and a limit to the size of files, are told by the write, and do not end the program.
     signal(SIGPIPE, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
     for (descriptor, flags) in [
       (STDIN_FILENO, O_RDONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_WRONLY),
     ] where fcntl(descriptor, F_GETFD) == -1 {
@@ -47,6 +58,11 @@ enum StandardOutput {
         close(opened)
       }
     }
+    let copy = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+    // Without a descriptor to spare, all is as it was.
+    guard copy >= 0 else { return }
+    own.withLock { $0 = copy }
+    dup2(STDERR_FILENO, STDOUT_FILENO)
   }
 }
 

@@ -29,7 +29,7 @@ struct Terminal: Sendable {
 
   /// The standard output, for results.
   static func standardOutput(isQuiet: Bool = false) -> Terminal {
-    Terminal(descriptor: STDOUT_FILENO, isQuiet: isQuiet)
+    Terminal(descriptor: StandardOutput.descriptor, isQuiet: isQuiet)
   }
 
   /// The standard error, for progress: results can then be piped on while the progress stays visible.
@@ -46,7 +46,7 @@ struct Terminal: Sendable {
       isTerminal: isTerminal, isQuiet: isQuiet, environment: environment,
       columns: { isTerminal ? Terminal.width(of: descriptor) ?? given ?? 80 : given },
       write: { text in
-        if descriptor == STDOUT_FILENO {
+        if descriptor == StandardOutput.descriptor {
           StandardOutput.write(text)
         } else {
           // Nobody who could be told of a failure here is left.
