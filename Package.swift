@@ -140,7 +140,10 @@ let package = Package(
     // They run the binary, which this dependency builds.
     .testTarget(
       name: "DistillCommandTests",
-      dependencies: ["Torch", "TorchNN", "DistillModels", "DistillRuntime", "DistillRecipes", "distill", "TestSupport"]),
+      dependencies: [
+        "Torch", "TorchNN", "DistillData", "DistillModels", "DistillRuntime", "DistillRecipes", "distill",
+        "TestSupport",
+      ]),
     .testTarget(
       name: "DocumentationTests",
       dependencies: [

@@ -1,17 +1,20 @@
 import DistillRuntime
 import Foundation
 
-// What a model sees in pictures, or makes of texts:
-//   predict MODEL-FOLDER PICTURE...              predict MODEL-FOLDER --text TEXT...
+let usage = """
+  usage: predict MODEL-FOLDER PICTURE...         what a model sees in pictures
+         predict MODEL-FOLDER --text TEXT...     what it makes of texts
+  """
 func stop(_ message: String) -> Never {
   FileHandle.standardError.write(Data("\(message)\n".utf8))
   exit(2)
 }
 
 let arguments = Array(CommandLine.arguments.dropFirst())
+if ["-h", "--help"].contains(arguments.first) { print(usage); exit(0) }
 let isText = arguments.dropFirst().first == "--text"
 let inputs = Array(arguments.dropFirst(isText ? 2 : 1))
-if inputs.isEmpty { stop("usage: predict MODEL-FOLDER PICTURE...  or  predict MODEL-FOLDER --text TEXT...") }
+if inputs.isEmpty { stop(usage) }
 
 do {
   let predictor = try Predictor(arguments[0], folds: inputs.count > 32)

@@ -41,7 +41,14 @@ public enum Splits {
     if let wrong = examples.first(where: { $0 < 0 || $0 >= dataset.count }) {
       throw DataError("\(dataset.name) has \(dataset.count) examples, and so no number \(wrong)")
     }
-    let classes = Dictionary(grouping: examples.sorted()) { dataset.label(at: $0) }
+    return try stratified(examples, count: count, seed: seed) { dataset.label(at: $0) }
+  }
+
+  /// The same of things that are no data set yet. `count` is at most their number.
+  static func stratified(
+    _ examples: [Int], count: Int, seed: UInt64, label: (Int) throws -> Int
+  ) rethrows -> (kept: [Int], rest: [Int]) {
+    let classes = try Dictionary(grouping: examples.sorted(), by: label)
     let labels = classes.keys.sorted()
     let shares = Self.shares(of: count, sizes: labels.map { classes[$0]?.count ?? 0 })
     var kept: [Int] = []

@@ -16,22 +16,23 @@ public struct ModelFolder: Sendable {
     public var labels: [String]
     /// What was done to the inputs before the model saw them; nil: nothing.
     public var normalization: Normalization?
-    /// How pictures were brought to the size of the inputs, where the model comes from another library that says so.
-    public var preparation: ImagePreparation?
+    /// How pictures were brought to the size of the inputs, where not by the mean of areas.
+    public var pictureFit: PictureFit?
     /// What a person should know of how the folder of another library was read.
     package var notices: [String] = []
 
     private enum CodingKeys: String, CodingKey {
-      case model, labels, normalization, preparation
+      case model, labels, normalization
+      case pictureFit = "picture_fit"
     }
 
     public init(
-      model: ModelSpecification, labels: [String], normalization: Normalization?, preparation: ImagePreparation? = nil
+      model: ModelSpecification, labels: [String], normalization: Normalization?, pictureFit: PictureFit? = nil
     ) {
       self.model = model
       self.labels = labels
       self.normalization = normalization
-      self.preparation = preparation
+      self.pictureFit = pictureFit
     }
 
     /// What the folder of another library says.
@@ -40,7 +41,7 @@ public struct ModelFolder: Sendable {
         model: foreign.specification, labels: foreign.labels,
         normalization: foreign.preparation.map {
           Normalization(mean: $0.mean, standardDeviation: $0.standardDeviation)
-        }, preparation: foreign.preparation)
+        }, pictureFit: foreign.preparation.map(PictureFit.init))
       notices = foreign.notices
     }
   }
@@ -83,14 +84,8 @@ public struct ModelFolder: Sendable {
     do {
       _ = try ModelZoo.resolve(description.model)
       try description.normalization?.check(channels: description.model.inputShape.first ?? 1)
-      if let preparation = description.preparation {
-        guard preparation.size == Array(description.model.inputShape.dropFirst()),
-          (1...65_536).contains(preparation.shorterSide ?? 1)
-        else {
-          throw ModelFolderError(
-            "\(configuration): preparation needs the size of the model's inputs, \(description.model.inputShape.dropFirst()), "
-              + "and a shorter_side from 1 to 65536")
-        }
+      if let side = description.pictureFit?.shorterSide, !(1...65_536).contains(side) {
+        throw ModelFolderError("\(configuration): picture_fit needs a shorter_side from 1 to 65536, and it is \(side)")
       }
     } catch let error as ModelError {
       throw ModelFolderError(error.problems.map { "\(configuration): \($0)" }.joined(separator: "\n"))
@@ -112,27 +107,17 @@ public struct ModelFolder: Sendable {
   }
 }
 
-extension RawImage {
-  /// The picture as a model wants it; where nothing is said, brought to the size without regard to its proportions.
-  package func prepared(as preparation: ImagePreparation?, height: Int, width: Int) throws -> RawImage {
-    guard let fit = preparation.map(PictureFit.init) else { return try resized(width: width, height: height) }
-    return try prepared(
-      height: height, width: width, shorterSide: fit.shorterSide, interpolation: fit.interpolation)
-  }
-}
-
-extension ImagePreparation {
-  /// How a recipe's data set brings pictures to their size.
-  package init(_ fit: PictureFit, inputShape: [Int], _ normalization: Normalization?) {
-    self.init(
-      size: Array(inputShape.dropFirst()), shorterSide: fit.shorterSide,
-      interpolation: fit.interpolation == .bicubic ? .bicubic : .bilinear, mean: normalization?.mean ?? [0],
-      standardDeviation: normalization?.standardDeviation ?? [1])
+extension ModelFolder.Description {
+  /// A picture in the size and the colours that the model knows, which is one for pictures.
+  package func prepared(_ image: RawImage) throws -> RawImage {
+    let shape = model.inputShape
+    return try image.converted(channels: shape[0]).fitted(height: shape[1], width: shape[2], pictureFit)
   }
 }
 
 extension PictureFit {
-  package init(_ preparation: ImagePreparation) {
+  /// As another library's folder says it.
+  fileprivate init(_ preparation: ImagePreparation) {
     self.init(
       shorterSide: preparation.shorterSide,
       interpolation: preparation.interpolation == .bicubic ? .bicubic : .bilinear)

@@ -201,8 +201,7 @@ public final class Predictor {
     guard takesPictures else {
       throw ModelFolderError("the model in \(folder.path) takes inputs of shape \(shape), which are no pictures")
     }
-    return try image.converted(channels: shape[0])
-      .prepared(as: description.preparation, height: shape[1], width: shape[2])
+    return try description.prepared(image)
   }
 
   private func outputs(ofPrepared images: [RawImage]) throws -> Tensor {

@@ -102,6 +102,9 @@ public struct Tokenizer: Sendable {
     return batch.rows[0]
   }
 
+  /// How many tokens are put around a text, or around and between the texts of a pair.
+  public func specialTokenCount(isPair: Bool) -> Int { postProcessor.addedCount(isPair: isPair) }
+
   /// The tokens of several texts, or pairs of texts, in rows of one length. The parameters are those of a single text.
   ///
   /// - Parameter pairs: as many second texts
@@ -114,7 +117,7 @@ public struct Tokenizer: Sendable {
     }
     var room: Int?
     if let maximumLength {
-      let added = addsSpecialTokens ? postProcessor.addedCount(isPair: pairs != nil) : 0
+      let added = addsSpecialTokens ? specialTokenCount(isPair: pairs != nil) : 0
       guard maximumLength >= max(added, 0) else {
         throw TokenizerError(
           "\(maximumLength) tokens are too few for a text: \(added) of them are put around it",

@@ -1,3 +1,4 @@
+import DistillData
 import DistillModels
 import DistillRuntime
 import Foundation
@@ -53,6 +54,65 @@ struct PictureTeacherTests {
       "scripts/pretrained lite0 fetches its weights"))
   func theRealOneLabels() throws { try teach(isPretrained: true) }
 
+  @Test("Pictures of which nobody knows the classes are labelled by a teacher, and learned from")
+  func picturesWithoutClasses() throws {
+    try withFolder { folder in
+      try writePictures(to: "\(folder)/pictures")
+      try writeTeacher(to: "\(folder)/teacher")
+      // All in one heap.
+      try FileManager.default.createDirectory(atPath: "\(folder)/heap", withIntermediateDirectories: true)
+      for name in ["red", "grey"] {
+        try FileManager.default.moveItem(
+          atPath: "\(folder)/pictures/train/\(name)", toPath: "\(folder)/heap/\(name) ones")
+      }
+      for number in 0..<2 {
+        try FileManager.default.moveItem(
+          atPath: "\(folder)/pictures/test/red/\(number).png", toPath: "\(folder)/heap/\(number).png")
+      }
+      try write("no picture", to: "\(folder)/heap/broken.png")
+      let labelled = try Command.run(["predict", "teacher", "heap", "--labels", "--json"], in: folder)
+      #expect(labelled.code == 2)
+      #expect(labelled.everything.contains("heap/broken.png: is neither a PNG nor a JPEG picture"))
+      let list = try String(decoding: read("\(folder)/heap/metadata.csv"), as: UTF8.self).split(separator: "\n")
+      #expect(list.count == 15 && list[0] == "file_name,label,probability")
+      #expect(list.contains { $0.hasPrefix("red ones/0.png,") } && list.contains { $0.hasPrefix("0.png,") })
+      try FileManager.default.removeItem(atPath: "\(folder)/heap/broken.png")
+      let again = try Command.run(["predict", "teacher", "heap", "--labels"], in: folder)
+      #expect(again.code == 2 && again.everything.contains("metadata.csv is there already"), "\(again.everything)")
+      let unsure = try Command.run(
+        ["predict", "teacher", "heap", "--labels", "--force", "--at-least", "1"], in: folder)
+      #expect(unsure.code == 2 && unsure.everything.contains("is not written"), "\(unsure.everything)")
+
+      // Two classes, whatever a teacher with random weights saw.
+      let rows = list.dropFirst().enumerated().map { number, line in
+        "\(line.prefix { $0 != "," }),\(number % 2 == 0 ? "stone wall" : "\"bell pepper, red\"")"
+      }
+      try write((["file_name,label"] + rows).joined(separator: "\n"), to: "\(folder)/heap/metadata.csv")
+      try write(
+        """
+        name: heap
+        data:
+          dataset: folder
+          path: heap
+          image_size: 32
+          shorter_side: 37
+          interpolation: bicubic
+          test_fraction: 0.3
+          validation: 2
+          normalize: {mean: [0.5, 0.5, 0.5], standard_deviation: [0.5, 0.5, 0.5]}
+        teacher: {weights: teacher, classes: by_name, precision: float32}
+        student: {model: {architecture: convnet, widths: [4, 8]}}
+        terms: [{soft_targets: {temperature: 2}}]
+        training: {epochs: 1, batch_size: 4, precision: float32}
+        seeds: [1]
+        """, to: "\(folder)/recipe.yaml")
+      let run = try Command.run(["run", "--quiet", "--output", "run"], in: folder)
+      #expect(run.code == 0, "\(run.everything)")
+      let student = try ModelFolder("\(folder)/run/student").description()
+      #expect(student.labels == ["bell pepper, red", "stone wall"])
+    }
+  }
+
   private func teach(isPretrained: Bool) throws {
     try withFolder { folder in
       try writePictures(to: "\(folder)/pictures")
@@ -76,7 +136,9 @@ struct PictureTeacherTests {
           classes: {red: bell pepper, grey: stone wall}
           precision: float32
         student: {model: {architecture: convnet, widths: [4, 8]}}
-        terms: [{soft_targets: {temperature: 2}}]
+        terms:
+          - soft_targets: {temperature: 2}
+          - hints: {layers: [{student: features.1, teacher: \(place)}]}
         training: {epochs: 1, batch_size: 4, precision: float32}
         seeds: [1]
         """, to: "\(folder)/recipe.yaml")
@@ -85,20 +147,20 @@ struct PictureTeacherTests {
       try #require(predicted.code == 0, "\(predicted.everything)")
       let item = try #require((try predicted.object()["items"] as? [[String: Any]])?.first)
       #expect((item["top"] as? [[String: Any]])?.count == 3)
-      let label = try Command.run(["label", "--json", "--output", "cache", "--features", place], in: folder)
+      let label = try Command.run(["label", "--json", "--output", "cache"], in: folder)
       try #require(label.code == 0, "\(label.everything)")
       let cache = try String(decoding: read("\(folder)/cache/cache.json"), as: UTF8.self)
       #expect(cache.contains(place))
       // Trainings on pictures of this size are long for a program that was built for debugging.
       if isPretrained { return }
-      for (name, change) in [("cached", "teacher.cache=cache"), ("live", "teacher.precompute=false")] {
+      for (name, change) in [("live", "teacher.precompute=false"), ("cached", "teacher.cache=cache")] {
         let run = try Command.run(["run", "--quiet", change, "--output", name], in: folder)
         #expect(run.code == 0, "\(run.everything)")
       }
       // The student's folder says how its pictures were prepared.
       let student = try ModelFolder("\(folder)/live/student").description()
-      #expect(student.preparation?.shorterSide == side)
-      #expect(student.preparation?.interpolation == .bicubic)
+      #expect(student.pictureFit?.shorterSide == side)
+      #expect(student.pictureFit?.interpolation == .bicubic)
       let unnamed = try Command.run(["check", "teacher.classes=by_name"], in: folder)
       #expect(unnamed.code == 2)
       #expect(unnamed.everything.contains("has no class 'grey': say what it calls it"), "\(unnamed.everything)")

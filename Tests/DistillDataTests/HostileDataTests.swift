@@ -65,13 +65,13 @@ import Testing
       try files.createSymbolicLink(atPath: "\(folder)/train/cat/loop", withDestinationPath: "..")
       try files.createSymbolicLink(atPath: "\(folder)/train/dog/out", withDestinationPath: "\(folder)/elsewhere")
       try files.createSymbolicLink(atPath: "\(folder)/train/emu", withDestinationPath: "\(folder)/elsewhere")
-      let dataset = try ImageFolder.read("\(folder)/train", channels: 1)
+      let dataset = try ImageFolder.read("\(folder)/train", .init(channels: 1))
       #expect(dataset.count == 3 && dataset.classNames == ["cat", "dog", "emu"])
       for word in ["stray.png", "cat/loop", "dog/out"] {
         #expect(dataset.notices.contains { $0.contains(word) }, "\(dataset.notices)")
       }
       try files.createSymbolicLink(atPath: "\(folder)/train/fox", withDestinationPath: folder)
-      let said = message { _ = try ImageFolder.read("\(folder)/train", channels: 1) }
+      let said = message { _ = try ImageFolder.read("\(folder)/train", .init(channels: 1)) }
       #expect(said.contains("train/fox: is a link to a folder that it lies in"))
     }
   }

@@ -111,7 +111,7 @@ import Torch
         ])
       #expect(try dataset.values(at: 2)[..<6].map { ($0 * 255).rounded() } == [255, 0, 0, 10, 255, 0])
       #expect(seen.withLock { $0 } == [301, 302, 303])
-      let grey = try ImageFolder.read(folder, size: (height: 1, width: 1), channels: 1, classNames: ["dog", "cat"])
+      let grey = try ImageFolder.read(folder, .init(size: (1, 1), channels: 1), classNames: ["dog", "cat"])
       #expect(grey.exampleShape == [1, 1, 1] && (0..<3).map { grey.label(at: $0) } == [1, 0, 0])
       #expect(try (grey.values(at: 1)[0] * 255).rounded() == 4)  // 3.5
     }
@@ -120,7 +120,7 @@ import Torch
   @Test func refusesDamagedFolders() throws {
     try withFolder { (folder: String) throws in
       func refusal(classNames: [String]? = nil, size: (height: Int, width: Int)? = nil, channels: Int = 3) -> String {
-        message { _ = try ImageFolder.read(folder, size: size, channels: channels, classNames: classNames) }
+        message { _ = try ImageFolder.read(folder, .init(size: size, channels: channels), classNames: classNames) }
       }
       #expect(message { _ = try ImageFolder.read("\(folder)/none") }.contains("none: is not a folder"))
       #expect(refusal().contains("has no folders"))

@@ -152,10 +152,11 @@ import Torch
     try withFolder { folder in
       try write(png(width: 2, height: 1, channels: 1, [9, 8]), to: "\(folder)/b.png")
       try write(png(width: 2, height: 1, channels: 1, [7, 6]), to: "\(folder)/a/c.png")
-      let pictures = try ImageFolder.readUnlabelled(folder, channels: 1)
+      let pictures = try ImageFolder.readUnlabelled(folder, .init(channels: 1))
       #expect(pictures.count == 2 && pictures.classNames.isEmpty && pictures.label(at: 0) == -1)
       #expect(try pictures.values(at: 0) == [Float(7) / 255, Float(6) / 255])
-      #expect(message { _ = try ImageFolder.readUnlabelled("\(folder)/a", channels: 2) }.contains("1 or 3 channels"))
+      #expect(
+        message { _ = try ImageFolder.readUnlabelled("\(folder)/a", .init(channels: 2)) }.contains("1 or 3 channels"))
     }
     try withFolder { folder in
       #expect(message { _ = try ImageFolder.readUnlabelled(folder) }.contains("has no pictures"))

@@ -102,6 +102,24 @@ import Torch
     #expect(Set(others + [first]).count == 6)
   }
 
+  @Test func aLengthHasRoomForText() throws {
+    let around = #"""
+      "post_processor": {"type": "BertProcessing", "sep": ["[PAD]", 1], "cls": ["?", 0]}, "model"
+      """#
+    let texts = "text,label\na,x\nb,y\n"
+    try with(["train.csv": texts, "test.csv": texts]) { folder, form in
+      try write(
+        Self.words.replacingOccurrences(of: "\"model\"", with: around), to: "\(folder)/tokenizer.json")
+      var form = form
+      form.length = 2
+      #expect(
+        message { _ = try form.load(folder) }.contains("2 tokens leave no room for a text: the tokenizer puts 2 around")
+      )
+      form.length = 3
+      #expect(try tokens(form.load(folder).train) == [[0, 2, 1], [0, 3, 1]])
+    }
+  }
+
   @Test(
     "A bad file is named, with its lines",
     arguments: [

@@ -41,7 +41,7 @@ import TorchNN
       #expect(description.model.architecture == "vit" && description.model.inputShape == [1, 8, 8])
       #expect(description.labels == ["0", "1", "2", "3"])
       #expect(description.normalization == Normalization(mean: [0.5], standardDeviation: [0.25]))
-      #expect(description.preparation?.interpolation == .bicubic)
+      #expect(description.pictureFit?.interpolation == .bicubic)
       #expect(try withoutGradient { try model(Tensor.zeros([2, 1, 8, 8])) }.shape == [2, 4])
       let inspection = try Inspection(folder).models[0]
       #expect(inspection.origin == "ViTForImageClassification of transformers")

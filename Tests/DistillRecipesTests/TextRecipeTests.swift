@@ -37,7 +37,8 @@ struct TextRecipeTests {
   @Test("What holds where nothing is said: bytes, 128 of them, no normalization, the loss chooses")
   func defaults() throws {
     let recipe = try recipe(Self.text())
-    #expect(recipe.data.text == Configuration.TextForm(unit: .bytes, length: 128, testFraction: 0.1))
+    #expect(recipe.data.text == Configuration.TextForm(unit: .bytes, length: 128))
+    #expect(recipe.data.testFraction == 0.1)
     #expect(recipe.data.normalize == .none)
     #expect(recipe.data.teacherText == nil && recipe.training.onPolicy == nil)
     #expect(recipe.training.metric == .loss && recipe.alone.metric == .loss)
@@ -132,9 +133,12 @@ struct TextRecipeTests {
 
   @Test("What goes with no other data, with no teacher, or with no term is said")
   func places() {
-    for (key, section) in [("unit: bytes", "data"), ("length: 5", "data"), ("test_fraction: 0.1", "data")] {
+    for (key, datasets) in [
+      ("unit: bytes", "dataset 'text'"), ("length: 5", "dataset 'text'"),
+      ("test_fraction: 0.1", "datasets 'text', 'labelled-text' and 'folder'"),
+    ] {
       let text = RunRecipe.text().replacing("{dataset: digits}", with: "{dataset: digits, \(key)}")
-      #expect(message(text).contains("is for the dataset 'text', not 'digits'"), "\(section).\(key)")
+      #expect(message(text).contains("is for the \(datasets), not 'digits'"), "\(key)")
     }
     #expect(
       message(RunRecipe.text().replacing("{dataset: digits}", with: "{dataset: digits, teacher_text: {}}"))

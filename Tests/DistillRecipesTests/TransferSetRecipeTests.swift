@@ -124,7 +124,7 @@ struct TransferSetRecipeTests {
       ("also: [{dataset: digits}]", "is the recipe's own data set"),
       ("also: [{dataset: mnits}]", "did you mean 'mnist'?"),
       ("also: [{dataset: csv}]", "data.also[0].path is missing"),
-      ("also: [{path: x, label_column: c}]", "data.also[0].label_column is for CSV files"),
+      ("also: [{dataset: mnist, label_column: c}]", "data.also[0].label_column is for CSV files"),
       ("also: [{path: x, labels: all}]", "must be by_name or unused"),
       ("also: [{path: x, examples: 0}]", "data.also[0].examples must be a whole number"),
       ("munge: {}", "data.munge is for the dataset 'csv', not 'digits'"),

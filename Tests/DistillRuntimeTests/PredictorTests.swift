@@ -11,7 +11,7 @@ import TorchNN
   /// A model folder with random weights, and running statistics of batch normalization that are not those of the start.
   static func write(
     _ specification: ModelSpecification, labels: [String]? = nil, normalization: Normalization? = nil,
-    preparation: ImagePreparation? = nil, to folder: String, change: (any Layer) throws -> Void = { _ in }
+    pictureFit: PictureFit? = nil, to folder: String, change: (any Layer) throws -> Void = { _ in }
   ) throws -> any Layer {
     try withRandomStream(RandomStream(seed: 3, name: "weights")) {
       let specification = try ModelZoo.resolve(specification)
@@ -23,7 +23,7 @@ import TorchNN
       model.eval()
       let description = ModelFolder.Description(
         model: specification, labels: labels ?? (0..<specification.classCount).map { "class \($0)" },
-        normalization: normalization, preparation: preparation)
+        normalization: normalization, pictureFit: pictureFit)
       try JSONEncoder().encode(description).write(to: URL(filePath: "\(folder)/config.json"))
       try Checkpoint.write(model.state, to: "\(folder)/model.safetensors")
       return model
@@ -36,23 +36,18 @@ import TorchNN
   static let normalization = Normalization(mean: [0.4, 0.5, 0.6], standardDeviation: [0.2, 0.25, 0.3])
 
   /// Colours, size and normalization step by step, and the model itself, against everything in one call.
-  @Test(arguments: [true, false], [nil, ImagePreparation.Interpolation.bicubic])
-  func picturesComeAsTheFolderSays(folds: Bool, interpolation: ImagePreparation.Interpolation?) throws {
+  @Test(arguments: [true, false], [nil, RawImage.Interpolation.bicubic])
+  func picturesComeAsTheFolderSays(folds: Bool, interpolation: RawImage.Interpolation?) throws {
     try withTemporaryFolder { folder in
       let (mean, deviation) = (Self.normalization.mean, Self.normalization.standardDeviation)
-      let preparation = interpolation.map {
-        ImagePreparation(size: [16, 16], shorterSide: 20, interpolation: $0, mean: mean, standardDeviation: deviation)
-      }
+      let fit = interpolation.map { PictureFit(shorterSide: 20, interpolation: $0) }
       let model = try Self.write(
-        Self.colours, normalization: Self.normalization, preparation: preparation, to: folder)
+        Self.colours, normalization: Self.normalization, pictureFit: fit, to: folder)
       let paths = ["colour.png", "grey.jpg", "palette.png"].map { "\(Self.pictures)/\($0)" }
       var values: [Float] = []
       for path in paths {
         let image = try RawImage.read(path).converted(channels: 3)
-        let small =
-          try interpolation == nil
-          ? image.resized(width: 16, height: 16)
-          : image.prepared(height: 16, width: 16, shorterSide: 20, interpolation: .bicubic)
+        let small = try image.fitted(height: 16, width: 16, fit)
         values += small.planes.enumerated().map { place, byte in
           (Float(byte) / 255 - mean[place / 256]) / deviation[place / 256]
         }
@@ -191,11 +186,10 @@ import TorchNN
       #expect(try pointing.outputs(of: ["a", "b c"]).shape == [2, 8])
       #expect(message { _ = try pointing.predict(texts: ["a"]) }.contains("tells no classes apart"))
     }
-    for (size, side) in [([16, 16], Int.max), ([], 20), ([16, 17], 20)] {
+    for side in [Int.max, 0] {
       try withTemporaryFolder { folder in
-        let preparation = ImagePreparation(
-          size: size, shorterSide: side, interpolation: .bilinear, mean: [0], standardDeviation: [1])
-        _ = try Self.write(Self.colours, preparation: preparation, to: folder)
+        let fit = PictureFit(shorterSide: side, interpolation: .bilinear)
+        _ = try Self.write(Self.colours, pictureFit: fit, to: folder)
         #expect(message { _ = try Predictor(folder) }.contains("a shorter_side from 1 to 65536"))
       }
     }

@@ -32,7 +32,7 @@ import Testing
       let differences = zip(accuracies[1], accuracies[0]).map { 100 * ($0 - $1) }
       let deviation = (differences.reduce(0) { $0 + ($1 - mean(differences)) * ($1 - mean(differences)) } / 2)
         .squareRoot()
-      let half = 4.303 * deviation / 3.0.squareRoot()
+      let half = 4.302652729911275 * deviation / 3.0.squareRoot()
       let words = [mean(differences), mean(differences) - half, mean(differences) + half].map { number in
         let text = String(format: "%+.2f", number).replacing("-", with: "−")
         return text.dropFirst() == "0.00" ? "0.00" : text

@@ -98,8 +98,11 @@ public enum DatasetCatalog {
       "csv", "your own table of numbers with a column of classes", source: "you", licence: "yours", origin: .own,
       layout: "train.csv, test.csv", read: loadTables),
     DatasetEntry(
-      "folder", "your own pictures (PNG, JPEG) in a folder for each class", source: "you", licence: "yours",
-      origin: .own, layout: "train/CLASS/PICTURE, test/CLASS/PICTURE", read: loadPictures),
+      "folder", "your own pictures (PNG, JPEG) in a folder for each class, or listed with their classes", source: "you",
+      licence: "yours", origin: .own,
+      layout:
+        "train/CLASS/PICTURE, test/CLASS/PICTURE; or CLASS/PICTURE; or metadata.csv in place of the classes' folders",
+      read: loadPictures),
     DatasetEntry(
       "text", "your own text, for models that predict the next token", source: "you", licence: "yours", origin: .own,
       layout: "texts that end in .txt or .md; or the path of one file"
@@ -154,14 +157,11 @@ public enum DatasetCatalog {
 
   @Sendable
   private static func loadPictures(_ folder: String, _ options: DatasetOptions) throws -> (any Dataset, any Dataset) {
-    let size = options.imageSize.map { (height: $0, width: $0) }
-    let train = try ImageFolder.read(
-      "\(folder)/train", size: size, fit: options.fit, channels: options.channels, classNames: options.classNames)
-    let test = try ImageFolder.read(
-      "\(folder)/test", size: (train.exampleShape[1], train.exampleShape[2]), fit: options.fit,
-      channels: options.channels,
-      classNames: train.classNames)
-    return (train, test)
+    let form = ImageFolder.Form(
+      size: options.imageSize.map { ($0, $0) }, fit: options.fit, channels: options.channels)
+    return try ImageFolder.readParts(
+      folder, form, classNames: options.classNames, labelColumn: options.labelColumn ?? PictureMetadata.labelColumn,
+      testFraction: options.testFraction)
   }
 }
 
@@ -173,7 +173,8 @@ public struct DatasetOptions: Sendable, Equatable {
   public var fit: PictureFit?
   /// The channels of pictures: 1 for grey, 3 for colour.
   public var channels: Int
-  /// The name of a table's label column, or its number from 1 on; nil for the last one.
+  /// The name of the column of the classes; of a table of numbers also its number from 1 on. nil: the last one of such a
+  /// table, `label` where pictures are listed.
   public var labelColumn: String?
   /// The classes in the order of their labels; nil to take them from the training part.
   public var classNames: [String]?
@@ -181,7 +182,7 @@ public struct DatasetOptions: Sendable, Equatable {
   public var textUnit = TextUnit.bytes
   /// How many tokens of a text an example shows.
   public var textLength = 128
-  /// The part of a text that is for testing: its end.
+  /// The part for testing: of a text its end, of pictures without folders for it the same of each class.
   public var testFraction = 0.1
   /// How texts with a class for each are read.
   public var labelledTexts: LabelledTexts?

@@ -51,6 +51,12 @@ public final class ClassifiedTexts: Dataset {
     if let pairs, pairs.count != texts.count {
       throw DataError("\(name): \(texts.count) texts, but \(pairs.count) second ones")
     }
+    let around = tokenizer.specialTokenCount(isPair: pairs != nil)
+    if let length, length < around + (pairs == nil ? 1 : 2) {
+      throw DataError(
+        "\(name): \(length) tokens leave no room for a text: the tokenizer puts \(around) around it",
+        remedy: "Raise the length")
+    }
     // One after the other: rows are kept without what a tokenizer says besides.
     var (tokens, starts, longest, cut): ([Int32], [Int], Int, Int) = ([], [0], 1, 0)
     for index in texts.indices {

@@ -32,7 +32,7 @@ public struct LabelledTexts: Sendable, Equatable {
     train: ClassifiedTexts, test: ClassifiedTexts
   ) {
     let reader = try Reader(self)
-    guard isFolder(path) else { return try divided(reader, path, classNames) }
+    guard RegularFile.isFolder(path) else { return try divided(reader, path, classNames) }
     let training = try file("train", in: path)
     let test = try file("test", in: path)
     let validation = try file("validation", in: path, isNeeded: false)
@@ -44,13 +44,8 @@ public struct LabelledTexts: Sendable, Equatable {
 
   /// The texts of one file, or of the training part of a folder, whose classes do not matter where `columns` names none.
   public func loadTraining(_ path: String, classNames: [String]? = nil) throws -> ClassifiedTexts {
-    let file = isFolder(path) ? try file("train", in: path) ?? path : path
+    let file = RegularFile.isFolder(path) ? try file("train", in: path) ?? path : path
     return try Reader(self).texts(of: [file], name: FilePath.name(of: file), classNames)
-  }
-
-  private func isFolder(_ path: String) -> Bool {
-    var isFolder: ObjCBool = false
-    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
   }
 
   private func file(_ part: String, in folder: String, isNeeded: Bool = true) throws -> String? {

@@ -169,10 +169,10 @@ final class ModelCheck {
           "teacher", "its classes are called \(short(description.labels)), those of the data \(short(names))")
       }
     }
-    checkPreparation(description)
+    checkFit(description)
     let (own, given) = (description.normalization, materials.normalization)
     // Another library may say nothing of how inputs were normalized.
-    if !areAlike(own, given), !folder.isForeign || description.preparation != nil {
+    if !areAlike(own, given), !folder.isForeign || own != nil {
       check.warn(
         "teacher",
         "it was trained on inputs with \(describe(own)), and the recipe shows it inputs with \(describe(given)): "
@@ -181,14 +181,14 @@ final class ModelCheck {
   }
 
   /// Whether pictures are brought to their size as the teacher knows it.
-  private func checkPreparation(_ description: ModelFolder.Description) {
-    guard let preparation = description.preparation, configuration.data.dataset == "folder" else { return }
-    let fit = PictureFit(preparation)
-    guard configuration.data.fit != fit else { return }
+  private func checkFit(_ description: ModelFolder.Description) {
+    guard let fit = description.pictureFit, configuration.data.dataset == "folder", configuration.data.fit != fit else {
+      return
+    }
     let side = fit.shorterSide.map { "shorter_side: \($0), " } ?? ""
     check.warn(
       "teacher",
-      "it knows pictures that are prepared in another way: set data to {image_size: \(preparation.size[0]), "
+      "it knows pictures that are prepared in another way: set data to {image_size: \(description.model.inputShape.last ?? 0), "
         + "\(side)interpolation: \(fit.interpolation.rawValue), …}")
   }
 

@@ -292,11 +292,12 @@ extension Configuration {
         ("data.shorter_side or data.interpolation", setting.data.fit == data.fit),
         ("data.channels", setting.data.channels == data.channels),
         ("data.label_column", setting.data.labelColumn == data.labelColumn),
-        ("data.unit, data.length or data.test_fraction", setting.data.text == data.text),
+        ("data.unit or data.length", setting.data.text == data.text),
         (
-          "data.text_column, data.pair_column, data.tokenizer, data.length or data.test_fraction",
+          "data.text_column, data.pair_column, data.tokenizer or data.length",
           setting.data.labelledText == data.labelledText
         ),
+        ("data.test_fraction", setting.data.testFraction == data.testFraction),
         ("data.validation", setting.data.validation == data.validation),
         ("data.normalize", setting.data.normalize == data.normalize),
         ("teacher", hasTrainedTeacher(setting)),

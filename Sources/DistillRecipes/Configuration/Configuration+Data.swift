@@ -26,6 +26,7 @@ extension Configuration.Data {
     teacherView = map.choice("teacher_view") ?? .same
     text = Configuration.TextForm(map, dataset: dataset)
     labelledText = Configuration.LabelledTextForm(map, dataset: dataset)
+    testFraction = Self.readTestFraction(map, dataset)
     teacherText = map.value("teacher_text").flatMap(Configuration.WrittenText.read)
     normalize =
       map.value("normalize").flatMap(Self.readNormalization) ?? (text == nil && labelledText == nil ? .measured : .none)
@@ -49,9 +50,9 @@ extension Configuration.Data {
     where map.value(key) != nil && dataset != kind {
       map.report(key, "data.\(key) is for the dataset '\(kind)', not '\(dataset)'", hint: "leave it out")
     }
-    if map.value("label_column") != nil, dataset != "csv", labelledText == nil {
+    if map.value("label_column") != nil, !["csv", "folder", "labelled-text"].contains(dataset) {
       map.report(
-        "label_column", "data.label_column is for the datasets 'csv' and 'labelled-text', not '\(dataset)'",
+        "label_column", "data.label_column is for the datasets 'csv', 'folder' and 'labelled-text', not '\(dataset)'",
         hint: "leave it out")
     }
     if views != nil, augmentation.isEmpty {
@@ -60,6 +61,18 @@ extension Configuration.Data {
         hint: "add an augmentation, or leave views out", severity: .warning)
     }
     checkTransferSet(map)
+  }
+
+  private static let datasetsToDivide = ["text", "labelled-text", "folder"]
+
+  private static func readTestFraction(_ map: RecipeMap, _ dataset: String) -> Double {
+    if map.value("test_fraction") != nil, !datasetsToDivide.contains(dataset) {
+      map.report(
+        "test_fraction",
+        "\(map.path(to: "test_fraction")) is for the datasets 'text', 'labelled-text' and 'folder', not '\(dataset)'",
+        hint: "leave it out")
+    }
+    return map.number("test_fraction", NumberRange(lower: 0, isLowerOpen: true, upper: 1, isUpperOpen: true)) ?? 0.1
   }
 
   private static func readFit(_ map: RecipeMap) -> PictureFit? {
@@ -181,10 +194,10 @@ extension Configuration.Addition {
           "\(map.path(to: "path")) is for the datasets that have files, not 'digits', which comes with the program",
           hint: "leave it out")
       }
-      let hasColumns = ["csv", "labelled-text"].contains(addition.dataset ?? (addition.isFolder ? "folder" : "csv"))
+      let hasColumns = ["csv", "folder", "labelled-text"].contains(addition.dataset ?? "folder")
       if addition.labelColumn != nil, !hasColumns {
         map.report(
-          "label_column", "\(map.path(to: "label_column")) is for CSV files and texts with classes",
+          "label_column", "\(map.path(to: "label_column")) is for CSV files, pictures and texts with classes",
           hint: "leave it out")
       }
       return addition
@@ -304,7 +317,7 @@ extension Configuration.Data {
       "tokenizer": labelledText?.tokenizer.map { .text($0) },
       "unit": text.map { .text($0.unit.rawValue) },
       "length": (text?.length ?? labelledText?.length).map { .int($0) },
-      "test_fraction": (text?.testFraction ?? labelledText?.testFraction).map { .number($0) },
+      "test_fraction": Self.datasetsToDivide.contains(dataset) ? .number(testFraction) : nil,
       "teacher_text": teacherText?.node,
       "normalize": normalize.node,
       "augmentation": .list(augmentation.map(\.node)),

@@ -17,8 +17,6 @@ extension Configuration {
     public var tokenizer: String?
     /// How many tokens an example has.
     public var length: Int
-    /// The part for testing, where all texts are in one file.
-    public var testFraction: Double
   }
 
   /// The folder of a model that the recipe names and that has a tokenizer: the teacher's before the student's.
@@ -45,14 +43,13 @@ extension Configuration.LabelledTextForm {
     pairColumn = map.text("pair_column")
     tokenizer = map.path("tokenizer")
     length = map.int("length", Configuration.TextForm.lengths) ?? 128
-    testFraction = map.number("test_fraction", Configuration.TextForm.testFractions) ?? 0.1
   }
 
   /// What reads them.
   ///
   /// - Parameter labels: the column of the classes; nil where they do not matter
   /// - Throws: `RunError` when there is no tokenizer.
-  func reader(labels: String?) throws -> LabelledTexts {
+  func reader(labels: String?, testFraction: Double) throws -> LabelledTexts {
     guard let tokenizer else {
       throw RunError(
         "data.tokenizer is missing, and neither the teacher nor the student begins with a folder that has one: name a "

@@ -11,8 +11,6 @@ extension Configuration {
     public var unit: TextUnit
     /// How many tokens an example shows.
     public var length: Int
-    /// The part of the text that is for testing: its end.
-    public var testFraction: Double
   }
 
   /// Text that the teacher writes, and the student is distilled on in place of the data's own.
@@ -39,12 +37,11 @@ extension Configuration {
 
 extension Configuration.TextForm {
   static let lengths = NumberRange.from(1, to: 65_536)
-  static let testFractions = NumberRange(lower: 0, isLowerOpen: true, upper: 1, isUpperOpen: true)
 
   /// - Parameter dataset: whose text it is; of others than `text` there is none, and keys for texts are problems
   init?(_ map: RecipeMap, dataset: String) {
     guard dataset == "text" else {
-      let strange = ["unit"] + (dataset == "labelled-text" ? [] : ["length", "test_fraction"])
+      let strange = ["unit"] + (dataset == "labelled-text" ? [] : ["length"])
       for key in strange where map.contains(key) {
         map.report(
           key, "\(map.path(to: key)) is for the dataset 'text', not '\(dataset)'", hint: "leave it out")
@@ -54,7 +51,6 @@ extension Configuration.TextForm {
     }
     unit = map.choice("unit") ?? .bytes
     length = map.int("length", Self.lengths) ?? 128
-    testFraction = map.number("test_fraction", Self.testFractions) ?? 0.1
   }
 
   /// What a token is called: `byte` or `character`.
@@ -233,7 +229,6 @@ extension DatasetOptions {
     guard let text else { return }
     textUnit = text.unit
     textLength = text.length
-    testFraction = text.testFraction
   }
 }
 

@@ -85,6 +85,8 @@ extension Configuration {
     public var text: TextForm?
     /// How texts with a class for each are read; nil for other data.
     public var labelledText: LabelledTextForm?
+    /// The part for testing, where the files do not say which it is.
+    public var testFraction: Double
     /// What the teacher writes for the student to be distilled on; nil: the data's own examples are shown.
     public var teacherText: WrittenText?
     public var normalize: Normalization

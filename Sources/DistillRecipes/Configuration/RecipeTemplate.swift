@@ -37,20 +37,21 @@ public enum RecipeTemplate {
 
     data:
       # 'distill datasets' lists the names. For your own files: idx, csv (train.csv and test.csv) or folder
-      # (train/CLASS/picture.png, test/CLASS/picture.png), text, or labelled-text (train.csv and test.csv, or .jsonl).
+      # (train/CLASS/picture.png, test/CLASS/picture.png; or metadata.csv, a list), text, or labelled-text (train.csv and
+      # test.csv, or .jsonl).
       dataset: digits
       # path: data/mine             # needed for your own files
       # image_size: 32              # folder: pictures are brought to 32×32 pixels
       # shorter_side: 36            # folder: the shorter side, before the middle is cut out
       # interpolation: bicubic      # folder: area (the default), bilinear or bicubic
       # channels: 3                 # folder: 3 for colour, 1 for grey
-      # label_column: class         # csv: the column with the class; without it the last one. labelled-text: label
+      # label_column: class         # csv: the column with the class; without it the last one. Others: label
       # text_column: text           # labelled-text: the column with the text
       # pair_column: second         # labelled-text: the column with a second text
       # tokenizer: data/models/mine # labelled-text: a folder with a tokenizer; without it the teacher's or the student's
       # unit: bytes                 # text (a file, or a folder of .txt and .md): tokens are bytes or characters
       # length: 128                 # text, labelled-text: tokens of an example
-      # test_fraction: 0.1          # text: its end, for testing; labelled-text: of one file
+      # test_fraction: 0.1          # text: its end, for testing; folder, labelled-text: where no files are for it
 
       # Held out of the training examples to choose by: a fraction, or a number of examples. The test split is looked at
       # once, at the very end.

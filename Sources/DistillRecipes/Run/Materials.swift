@@ -63,7 +63,9 @@ struct Materials: Sendable {
     options.channels = configuration.channels
     options.labelColumn = configuration.labelColumn
     options.use(configuration.text)
-    options.labelledTexts = try configuration.labelledText?.reader(labels: configuration.labelColumn ?? "label")
+    options.testFraction = configuration.testFraction
+    options.labelledTexts = try configuration.labelledText?
+      .reader(labels: configuration.labelColumn ?? "label", testFraction: configuration.testFraction)
     return try DatasetCatalog.load(name: configuration.dataset, folder: configuration.path, options: options)
   }
 

@@ -140,9 +140,7 @@ struct TrainingRunner {
     try board.finish(metrics?.scores(ofTokens: materials.test.predictsTokens), at: outcome.steps)
     let description = ModelFolder.Description(
       model: try specification(of: job), labels: materials.train.classNames, normalization: materials.normalization,
-      preparation: job.configuration.data.fit.map {
-        ImagePreparation($0, inputShape: materials.train.exampleShape, materials.normalization)
-      })
+      pictureFit: job.configuration.data.fit)
     try ModelFolder(place.model).save(
       student, description,
       card: ModelCard(

@@ -190,28 +190,28 @@ extension Configuration.Addition {
   ///   - first: the data set that they are put beside
   ///   - data: says how texts are read, and how pictures are brought to the size of the first
   fileprivate func load(like first: any Dataset, of data: Configuration.Data) throws -> any Dataset {
-    let fit = data.fit
     if let form = data.labelledText, dataset ?? "labelled-text" == "labelled-text" {
-      let reader = try form.reader(labels: labelColumn ?? (labels == .byName ? data.labelColumn ?? "label" : nil))
+      let column = labelColumn ?? (labels == .byName ? data.labelColumn ?? "label" : nil)
+      let reader = try form.reader(labels: column, testFraction: data.testFraction)
       return try reader.loadTraining(path ?? "")
     }
     if let text = data.text, dataset ?? "text" == "text" {
       // Of the tokens of the first: what the teacher does not know it cannot be asked about.
       return try TextFiles.load(
-        path ?? "", unit: text.unit, length: text.length, testFraction: text.testFraction,
+        path ?? "", unit: text.unit, length: text.length, testFraction: data.testFraction,
         vocabulary: TextVocabulary(names: first.classNames)
       ).train
     }
-    func size() throws -> (size: (height: Int, width: Int), channels: Int) {
+    func form() throws -> ImageFolder.Form {
       let shape = first.exampleShape
       guard first.isImage, shape.count == 3, shape[0] == 1 || shape[0] == 3 else {
         throw DataError("pictures cannot be put beside the examples of \(first.name), \(shape)")
       }
-      return ((shape[1], shape[2]), shape[0])
+      return ImageFolder.Form(size: (shape[1], shape[2]), fit: data.fit, channels: shape[0])
     }
+    let column = labelColumn ?? PictureMetadata.labelColumn
     if dataset == "folder", let path {
-      let (size, channels) = try size()
-      return try ImageFolder.read("\(path)/train", size: size, fit: fit, channels: channels)
+      return try ImageFolder.readTraining(path, form(), labelColumn: column, testFraction: data.testFraction)
     }
     if let dataset {
       var options = DatasetOptions()
@@ -227,9 +227,7 @@ extension Configuration.Addition {
       let label = labelColumn.map { CSV.LabelColumn($0) } ?? (labels == .byName ? .last : .none)
       return try CSV.read(path, label: label)
     }
-    let (size, channels) = try size()
     return labels == .byName
-      ? try ImageFolder.read(path, size: size, fit: fit, channels: channels)
-      : try ImageFolder.readUnlabelled(path, size: size, fit: fit, channels: channels)
+      ? try ImageFolder.read(path, form(), labelColumn: column) : try ImageFolder.readUnlabelled(path, form())
   }
 }

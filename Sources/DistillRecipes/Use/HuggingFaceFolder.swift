@@ -199,9 +199,9 @@ public struct HuggingFaceFolder {
       result["image_mean"] = spread(normalization.mean, over: shape[0])
       result["image_std"] = spread(normalization.standardDeviation, over: shape[0])
     }
-    if let preparation = source.description.preparation {
-      result["resample"] = preparation.interpolation == .bicubic ? 3 : 2
-      if let side = preparation.shorterSide {
+    if let fit = source.description.pictureFit {
+      result["resample"] = fit.interpolation == .bicubic ? 3 : 2
+      if let side = fit.shorterSide {
         // ViT's cuts nothing out.
         result["image_processor_type"] = "CLIPImageProcessor"
         result["size"] = ["shortest_edge": side]

@@ -18,8 +18,10 @@ public struct Inspection: Encodable, Sendable {
     public var summary: ModelSummary
     /// Whose folder it is, where another library wrote it, and what that calls the model.
     public var origin: String?
-    /// How pictures are brought to it, where the folder says so.
-    public var preparation: ImagePreparation?
+    /// What is done to inputs before it sees them, where the folder says so.
+    public var normalization: Normalization?
+    /// How pictures are brought to its size, where the folder says so.
+    public var pictureFit: PictureFit?
     public var notices: [String] = []
   }
 
@@ -121,7 +123,8 @@ public struct Inspection: Encodable, Sendable {
     var model = Model(
       role: role, path: path, specification: specification, labels: named.description.labels,
       summary: try named.model.summary(inputShape: specification.inputShape))
-    model.preparation = named.description.preparation
+    model.normalization = named.description.normalization
+    model.pictureFit = named.description.pictureFit
     model.notices = named.description.notices
     if named.folder.isForeign {
       let foreign = try ForeignModel(folder: named.folder.path)

@@ -3,6 +3,7 @@ import DistillModels
 import DistillRuntime
 import Distillation
 import Foundation
+import Synchronization
 import Torch
 
 /// What a model says of pictures, or of examples of a data set.
@@ -13,7 +14,7 @@ public struct ModelPrediction: Encodable, Sendable {
     /// The true class, where it is known.
     public var label: String?
     /// The most probable classes, the first one first; empty where there is a problem.
-    public var top: [Prediction]
+    public var top: [Prediction] = []
     /// Of a text: how the model goes on with it.
     public var continuation: String?
     /// Why nothing can be said of it.
@@ -21,13 +22,21 @@ public struct ModelPrediction: Encodable, Sendable {
   }
 
   public var model: String
-  public var items: [Item]
+  public var items: [Item] = []
+  /// The list that was written.
+  public private(set) var labels: Labels?
 
   public var problems: [String] { items.compactMap(\.problem) }
 
   /// What the model sees in pictures, PNG or JPEG, brought to the size and the colours that it knows. Those that cannot be
   /// read are left out and said.
-  public init(model path: String, pictures: [String], top: Int = 3, device deviceName: String? = nil) throws {
+  ///
+  /// - Parameter paths: files, and folders, which stand for all pictures in them and in the folders in them
+  /// - Throws: `RunError`, `DataError`; `RunError` with `.interrupted` when somebody asked to stop
+  public init(
+    model path: String, pictures paths: [String], top: Int = 3, device deviceName: String? = nil,
+    observer: RunObserver = { _ in }
+  ) throws {
     let device = try Device(available: deviceName)
     let named = try NamedModel(path)
     try Self.check(top: top)
@@ -37,23 +46,87 @@ public struct ModelPrediction: Encodable, Sendable {
         "the model in \(named.folder.path) takes inputs of shape \(named.description.model.inputShape), which are no "
           + "pictures: use --dataset and --examples")
     }
+    let pictures = try paths.flatMap { RegularFile.isFolder($0) ? try ImageFolder.pictures(in: $0) : [$0] }
     try predictor.move(to: device)
-    var items: [Item] = []
-    var images: [RawImage] = []
-    var places: [Int] = []
-    for picture in pictures {
-      var problem: String?
-      do {
-        images.append(try predictor.prepared(RawImage.read(picture)))
-        places.append(items.count)
-      } catch {
-        problem = "\(error)"
-      }
-      items.append(Item(source: picture, label: nil, top: [], continuation: nil, problem: problem))
-    }
-    for (place, top) in zip(places, try predictor.predict(prepared: images, top: top)) { items[place].top = top }
     model = named.folder.path
-    self.items = items
+    for start in stride(from: 0, to: pictures.count, by: Self.picturesAtOnce) {
+      guard !Interruption.isRequested else {
+        throw RunError("interrupted after \(start) of \(pictures.count) pictures", kind: .interrupted)
+      }
+      if start > 0 { observer(.stage("\(Quantity.integer(start)) of \(Quantity.integer(pictures.count)) pictures")) }
+      let part = Array(pictures[start..<min(start + Self.picturesAtOnce, pictures.count)])
+      let images = Self.read(part, for: named.description)
+      let tops = try predictor.predict(prepared: images.compactMap { try? $0.get() }, top: top)
+      var next = tops.makeIterator()
+      for (picture, image) in zip(part, images) {
+        switch image {
+        case .success: items.append(Item(source: picture, top: next.next() ?? []))
+        case .failure(let error): items.append(Item(source: picture, problem: "\(error)"))
+        }
+      }
+    }
+  }
+
+  /// So many pictures are in memory at a time.
+  private static let picturesAtOnce = 256
+
+  /// Pictures as a model wants them, read on all processors.
+  private static func read(
+    _ pictures: [String], for description: ModelFolder.Description
+  ) -> [Result<RawImage, any Error>] {
+    let found = Mutex([Result<RawImage, any Error>?](repeating: nil, count: pictures.count))
+    DispatchQueue.concurrentPerform(iterations: pictures.count) { index in
+      let image = Result { try description.prepared(RawImage.read(pictures[index])) }
+      found.withLock { $0[index] = image }
+    }
+    return found.withLock { $0.compactMap(\.self) }
+  }
+
+  // MARK: Labels
+
+  /// A list of pictures with the classes that the model sees in them.
+  public struct Labels: Encodable, Sendable {
+    /// The file.
+    public var path: String
+    public var written: Int
+    /// Of whose class the model was not sure enough.
+    public var leftOut: Int
+  }
+
+  /// Where the list of a folder's pictures goes.
+  ///
+  /// - Throws: `RunError` when the pictures are not those of one folder, or the file is there.
+  public static func labelFile(for paths: [String], force: Bool) throws -> String {
+    guard paths.count == 1, RegularFile.isFolder(paths[0]) else {
+      throw RunError("--labels writes a list into the folder of the pictures: name one folder, and nothing else")
+    }
+    let path = FilePath.joined(paths[0], PictureMetadata.usualName)
+    try NewFile.check(path, force: force)
+    return path
+  }
+
+  /// Writes which class each picture of a folder is of, for recipes to read: see `PictureMetadata`.
+  ///
+  /// - Parameters:
+  ///   - path: of `labelFile`
+  ///   - least: the least probability of a class that is written down
+  /// - Throws: `RunError` when nothing would be written
+  public mutating func writeLabels(to path: String, atLeast least: Double, force: Bool) throws {
+    let folder = FilePath.folder(of: path)
+    let prefix = folder.hasSuffix("/") ? folder : folder + "/"
+    let seen = items.compactMap { item in item.top.first.map { (item.source, $0) } }
+    let sure = seen.filter { $0.1.probability >= least }
+    guard !sure.isEmpty else {
+      throw RunError("\(path) is not written: of no picture the model is sure by \(Quantity.percent(least))")
+    }
+    let rows = sure.map { source, best in
+      (
+        name: source.hasPrefix(prefix) ? String(source.dropFirst(prefix.count)) : source, label: best.name,
+        probability: best.probability
+      )
+    }
+    try NewFile.write(PictureMetadata.table(rows), to: path, force: force)
+    labels = Labels(path: path, written: sure.count, leftOut: seen.count - sure.count)
   }
 
   /// How a model that predicts tokens goes on with texts in files. Of a text that is longer than the model looks at its end
@@ -89,10 +162,9 @@ public struct ModelPrediction: Encodable, Sendable {
         guard !tokens.isEmpty else { throw DataError(file: file, "is empty", remedy: "Give the model a beginning") }
         let written = try writer.continuations(
           of: [Array(tokens.suffix(limit + 1 - length))], length: length, seed: UInt64(bitPattern: Int64(seed)))
-        return Item(
-          source: file, label: nil, top: [], continuation: vocabulary.text(of: written[0]), problem: nil)
+        return Item(source: file, continuation: vocabulary.text(of: written[0]))
       } catch let error as DataError {
-        return Item(source: file, label: nil, top: [], continuation: nil, problem: "\(error)")
+        return Item(source: file, problem: "\(error)")
       }
     }
     model = named.folder.path
@@ -121,21 +193,19 @@ public struct ModelPrediction: Encodable, Sendable {
     try Self.check(top: top)
     try named.requireTokenizer()
     try named.predictor.move(to: device)
-    var items: [Item] = []
     var texts: [String] = []
     var places: [Int] = []
     for file in files {
       do {
         texts.append(try TextFiles.text(of: file))
         places.append(items.count)
-        items.append(Item(source: file, label: nil, top: [], continuation: nil, problem: nil))
+        items.append(Item(source: file))
       } catch {
-        items.append(Item(source: file, label: nil, top: [], continuation: nil, problem: "\(error)"))
+        items.append(Item(source: file, problem: "\(error)"))
       }
     }
     model = named.folder.path
     for (place, top) in zip(places, try named.predictor.predict(texts: texts, top: top)) { items[place].top = top }
-    self.items = items
   }
 
   /// What the model says of examples of a data set, by their numbers.
@@ -163,8 +233,7 @@ public struct ModelPrediction: Encodable, Sendable {
     items = zip(examples, zip(numbers, guesses)).map { example, found in
       let label = data.dataset.label(at: found.0)
       return Item(
-        source: "\(example)", label: label >= 0 ? named.description.labels[label] : nil, top: found.1,
-        continuation: nil, problem: nil)
+        source: "\(example)", label: label >= 0 ? named.description.labels[label] : nil, top: found.1)
     }
   }
 

@@ -169,7 +169,7 @@ public struct DataChoice: Sendable, Equatable {
     if shape.count == 3 {
       options.channels = shape[0]
       if shape[1] == shape[2] { options.imageSize = shape[1] }
-      options.fit = named.description.preparation.map(PictureFit.init)
+      options.fit = named.description.pictureFit
     }
     if dataset == "folder" { options.classNames = named.description.labels }
     if dataset == "text" {

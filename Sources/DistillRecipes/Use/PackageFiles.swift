@@ -33,7 +33,8 @@ public enum PackageFiles {
   public static func recipeGroups() throws -> [RecipeGroup] {
     let folder = try recipeFolder()
     let names = try attempt(folder) { try FileManager.default.contentsOfDirectory(atPath: folder) }
-    return try names.filter { !$0.hasPrefix(".") && isFolder("\(folder)/\($0)") }.sorted().compactMap { name in
+    return try names.filter { !$0.hasPrefix(".") && RegularFile.isFolder("\(folder)/\($0)") }.sorted().compactMap {
+      name in
       let recipes = try recipes(in: "\(folder)/\(name)", prefix: "\(name)/")
       return recipes.isEmpty ? nil : RecipeGroup(name: name, recipes: recipes)
     }
@@ -84,7 +85,7 @@ public enum PackageFiles {
       places += ["\(program)/Recipes", "\(program)/../share/distill/Recipes"]
     }
     if places.count != 1, let root = packageFolder { places.append("\(root)/Recipes") }
-    if let place = places.first(where: isFolder) { return FilePath.shortened(place) }
+    if let place = places.first(where: RegularFile.isFolder) { return FilePath.shortened(place) }
     throw RunError(
       "there is no folder with recipes (looked in \(places.joined(separator: ", "))): name it with DISTILL_RECIPES")
   }
@@ -94,11 +95,6 @@ public enum PackageFiles {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().deletingLastPathComponent().path
     return FileManager.default.fileExists(atPath: "\(root)/Package.swift") ? root : nil
-  }
-
-  private static func isFolder(_ path: String) -> Bool {
-    var isFolder: ObjCBool = false
-    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
   }
 
   private static func summary(of text: String) -> String {

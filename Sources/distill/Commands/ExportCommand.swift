@@ -151,7 +151,7 @@ struct ExportCommand: ParsableCommand {
       throw RunError(
         "\(source.path) takes inputs of shape \(source.description.model.inputShape), which are no pictures")
     }
-    if resize, source.description.preparation != nil {
+    if resize, source.description.pictureFit != nil {
       throw RunError(
         "--resize brings pictures to their size by areas, and \(source.path) knows them prepared in another way: leave it "
           + "out, and prepare them as its config.json says")

@@ -1,4 +1,5 @@
 import ArgumentParser
+import DistillData
 import DistillModels
 import DistillRecipes
 import Foundation
@@ -57,7 +58,7 @@ struct InspectCommand: ParsableCommand {
         + "\(Quantity.integer(summary.multiplyAdds)) multiply-adds for an input")
     if let path = model.path { terminal.line(Terminal.plain(path)) }
     if let origin = model.origin { terminal.sentences("from a folder with \(Terminal.plain(origin))") }
-    if let preparation = model.preparation { terminal.sentences(Terminal.plain(words(preparation))) }
+    if let words = preparation(model) { terminal.sentences(words) }
     for notice in model.notices { terminal.sentences("note: \(Terminal.plain(notice))") }
     if isAlone {
       var table = TextTable([
@@ -107,11 +108,19 @@ struct InspectCommand: ParsableCommand {
     terminal.line()
   }
 
-  private func words(_ preparation: ImagePreparation) -> String {
+  /// How inputs come to a model.
+  private func preparation(_ model: Inspection.Model) -> String? {
     func list(_ numbers: [Float]) -> String { numbers.map { "\($0)" }.joined(separator: ", ") }
-    let cut = preparation.shorterSide.map { "the shorter side to \($0) pixels, the middle " } ?? ""
-    return "pictures: \(cut)\(sizes(preparation.size)), \(preparation.interpolation.rawValue), mean "
-      + "\(list(preparation.mean)), deviation \(list(preparation.standardDeviation))"
+    var words: [String] = []
+    if let fit = model.pictureFit {
+      let cut = fit.shorterSide.map { "the shorter side to \($0) pixels, the middle " } ?? ""
+      words.append(
+        "pictures: \(cut)\(sizes(Array(model.specification.inputShape.dropFirst()))), \(fit.interpolation.rawValue)")
+    }
+    if let normalization = model.normalization {
+      words.append("mean \(list(normalization.mean)), deviation \(list(normalization.standardDeviation))")
+    }
+    return words.isEmpty ? nil : words.joined(separator: ", ")
   }
 
   private func sizes(_ shape: [Int]) -> String {

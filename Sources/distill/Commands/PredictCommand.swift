@@ -8,8 +8,10 @@ struct PredictCommand: ParsableCommand {
     commandName: "predict",
     abstract: "Say what a model sees in pictures or texts, or how it goes on with a text.",
     discussion: """
-      Pictures are PNG or JPEG files of any size; they are brought to the size and the colours that the model knows. A file \
-      that cannot be read is named, and the others are still looked at; the exit code is then 2.
+      Pictures are PNG or JPEG files of any size, or folders of them; they are brought to the size and the colours that the \
+      model knows. A file that cannot be read is named, and the others are still looked at; the exit code is then 2.
+      With --labels the classes are written down, in metadata.csv beside the pictures of a folder, which recipes read: so a \
+      teacher labels pictures of which nobody knows the classes.
 
       A model that knows classes of texts reads each file as one text, by the tokenizer in its folder. \
       A model that predicts the next token of a text writes on after each file of text: with --temperature 0 the likeliest \
@@ -17,6 +19,7 @@ struct PredictCommand: ParsableCommand {
 
         distill predict runs/digits photo.png
         distill predict Models/mine photos/*.jpg --top 1 --json
+        distill predict data/models/efficientnet-lite0 photos --labels --at-least 0.5
         distill predict runs/digits --examples 1,5,7
         distill predict Models/mine --dataset fashion-mnist --examples 0,1,2
         distill predict runs/debian-sections/windows note.txt
@@ -27,7 +30,8 @@ struct PredictCommand: ParsableCommand {
   var model: String
 
   @Argument(
-    help: "Pictures, PNG or JPEG; or texts.", completion: .file(extensions: ["png", "jpg", "jpeg", "txt", "md"]))
+    help: "Pictures, PNG or JPEG, or folders of them; or texts.",
+    completion: .file(extensions: ["png", "jpg", "jpeg", "txt", "md"]))
   var images: [String] = []
 
   @OptionGroup var data: DataOptions
@@ -50,6 +54,17 @@ struct PredictCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "Of texts: the seed of what is drawn.")
   var seed = 0
 
+  @Flag(help: "Of a folder of pictures: write their classes into metadata.csv there, for recipes to read.")
+  var labels = false
+
+  @Option(
+    parsing: .unconditional,
+    help: "Of --labels: leave out pictures whose class is less probable, such as 0.5; without it none.")
+  var atLeast: Double?
+
+  @Flag(help: "Of --labels: replace metadata.csv where it is there.")
+  var force = false
+
   @OptionGroup var device: DeviceOption
   @OptionGroup var output: OutputOptions
 
@@ -60,6 +75,8 @@ struct PredictCommand: ParsableCommand {
           ? "name pictures, or examples of a data set: --examples 1,5,7"
           : "name pictures or --examples, not both")
     }
+    try checkLabels()
+    defer { output.endProgress() }
     let result =
       try examples.map {
         try ModelPrediction(
@@ -67,6 +84,7 @@ struct PredictCommand: ParsableCommand {
           device: device.device)
       }
       ?? looking()
+    output.endProgress()
     if output.json { try output.printJSON(result) } else { show(result, output.results) }
     guard result.problems.isEmpty else {
       for problem in result.problems { Failure.say("error: \(problem)") }
@@ -74,18 +92,48 @@ struct PredictCommand: ParsableCommand {
     }
   }
 
+  private func checkLabels() throws {
+    if !labels, let lost = atLeast != nil ? "--at-least" : force ? "--force" : nil {
+      throw RunError("\(lost) is a part of --labels: give that, too")
+    }
+    guard labels, examples != nil else { return }
+    throw RunError("--labels is for a folder of pictures, and a data set has its classes")
+  }
+
   /// What the model says of files.
   private func looking() throws -> ModelPrediction {
-    switch try ModelPrediction.reading(model) {
-    case .pictures: try ModelPrediction(model: model, pictures: images, top: top, device: device.device)
-    case .texts: try ModelPrediction(model: model, classifying: images, top: top, device: device.device)
+    let reading = try ModelPrediction.reading(model)
+    if labels, reading != .pictures {
+      throw RunError("--labels is for models that know pictures, and \(model) does not")
+    }
+    switch reading {
+    case .pictures: return try lookingAtPictures()
+    case .texts: return try ModelPrediction(model: model, classifying: images, top: top, device: device.device)
     case .beginnings:
-      try ModelPrediction(
+      return try ModelPrediction(
         model: model, texts: images, length: tokens, temperature: temperature, seed: seed, device: device.device)
     }
   }
 
+  private func lookingAtPictures() throws -> ModelPrediction {
+    if let atLeast, !(0...1).contains(atLeast) {
+      throw RunError("--at-least is a probability from 0 to 1, not \(atLeast)")
+    }
+    let file = labels ? try ModelPrediction.labelFile(for: images, force: force) : nil
+    Interruption.listen()
+    var found = try ModelPrediction(
+      model: model, pictures: images, top: top, device: device.device, observer: output.progress())
+    if let file { try found.writeLabels(to: file, atLeast: atLeast ?? 0, force: force) }
+    return found
+  }
+
   private func show(_ result: ModelPrediction, _ terminal: Terminal) {
+    if let labels = result.labels {
+      let others = labels.leftOut > 0 ? ", \(Quantity.integer(labels.leftOut)) left out as not sure enough" : ""
+      terminal.sentences(
+        "The classes of \(Quantity.integer(labels.written)) pictures are in \(Terminal.plain(labels.path))\(others).")
+      return
+    }
     let width = result.items.map { TextWidth.of(Terminal.plain($0.source)) }.max() ?? 0
     for item in result.items where item.problem == nil {
       if let text = item.continuation {

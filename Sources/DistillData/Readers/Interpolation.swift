@@ -1,19 +1,6 @@
-/// How pictures of a folder are brought to one size where that is not by the mean of areas.
-public struct PictureFit: Sendable, Equatable {
-  /// What the shorter side is brought to before the middle is cut out; nil: the whole picture is brought to the size.
-  public var shorterSide: Int?
-  public var interpolation: RawImage.Interpolation
-
-  public init(shorterSide: Int? = nil, interpolation: RawImage.Interpolation) {
-    self.shorterSide = shorterSide
-    self.interpolation = interpolation
-  }
-}
-
-/// How a picture is brought to the size that a model of another library knows: as Pillow and torchvision do it, to one level
-/// of 255.
+/// Pictures at another size by interpolation: as Pillow and torchvision do it, to one level of 255.
 extension RawImage {
-  public enum Interpolation: String, Sendable, CaseIterable {
+  public enum Interpolation: String, Sendable, Codable, CaseIterable {
     /// A triangle around each new pixel.
     case bilinear
     /// The cubic function with a = −0.5.
@@ -32,27 +19,6 @@ extension RawImage {
         return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0
       }
     }
-  }
-
-  /// The shorter side brought to `shorterSide`, and the middle cut out; or, without it, the whole picture brought to the size
-  /// without regard to its proportions. What is cut out beyond the picture is black.
-  ///
-  /// - Throws: `DataError` when the picture would become too large.
-  public func prepared(
-    height newHeight: Int, width newWidth: Int, shorterSide: Int?, interpolation: Interpolation
-  ) throws -> RawImage {
-    guard let shorterSide else {
-      return try resized(width: newWidth, height: newHeight, interpolation: interpolation)
-    }
-    let isTall = height > width
-    let long = Double(shorterSide) * Double(max(width, height)) / Double(min(width, height))
-    guard shorterSide > 0, long * Double(shorterSide) <= Double(Self.largest) else {
-      throw DataError("a picture of \(width)×\(height) cannot be brought to a shorter side of \(shorterSide)")
-    }
-    let longer = Int(long)
-    let whole = try resized(
-      width: isTall ? shorterSide : longer, height: isTall ? longer : shorterSide, interpolation: interpolation)
-    return try whole.middle(height: newHeight, width: newWidth)
   }
 
   /// The picture at another size, each new pixel a sum over those around it, weighed by the function, which is as wide as a
@@ -82,25 +48,6 @@ extension RawImage {
     for (row, filter) in rows.enumerated() {
       for column in 0..<stride {
         result[row * stride + column] = filter.sum { place in narrow[place * stride + column] }
-      }
-    }
-    return try RawImage(width: newWidth, height: newHeight, channels: channels, pixels: result)
-  }
-
-  /// The middle of the picture, filled up with black where it is smaller.
-  private func middle(height newHeight: Int, width newWidth: Int) throws -> RawImage {
-    // torchvision rounds halves to the even number where it cuts, and down where it fills up.
-    func start(_ old: Int, _ new: Int) -> Int {
-      old < new ? -((new - old) / 2) : Int((Double(old - new) / 2).rounded(.toNearestOrEven))
-    }
-    let (top, left) = (start(height, newHeight), start(width, newWidth))
-    var result = [UInt8](repeating: 0, count: newHeight * newWidth * channels)
-    for row in max(0, -top)..<max(max(0, -top), min(newHeight, height - top)) {
-      for column in max(0, -left)..<max(max(0, -left), min(newWidth, width - left)) {
-        for channel in 0..<channels {
-          result[(row * newWidth + column) * channels + channel] =
-            pixels[((row + top) * width + column + left) * channels + channel]
-        }
       }
     }
     return try RawImage(width: newWidth, height: newHeight, channels: channels, pixels: result)
