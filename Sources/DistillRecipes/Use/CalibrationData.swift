@@ -158,13 +158,7 @@ extension ExportSource {
         "\(folder) is a folder without a recipe, and \(path) takes inputs of shape \(description.model.inputShape), which "
           + "are no pictures: name a data set, or a recipe, with --calibrate")
     }
-    let kinds = ["png", "jpg", "jpeg"]
-    let files = ((try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? [])
-      .filter { kinds.contains(FilePath.kind(of: $0).lowercased()) && !FilePath.name(of: $0).hasPrefix(".") }
-      .sorted().map { FilePath.joined(folder, $0) }
-    guard !files.isEmpty else {
-      throw RunError("\(folder) has no recipe.yaml, and no pictures that end in .png or .jpg")
-    }
+    let files = try ImageFolder.pictures(in: folder)
     func inputs(_ files: [String]) throws -> Tensor {
       let planes = try files.flatMap { try named.predictor.prepared(RawImage.read($0)).planes }
       return try named.predictor.normalized(
