@@ -41,7 +41,7 @@ public enum Splits {
     if let wrong = examples.first(where: { $0 < 0 || $0 >= dataset.count }) {
       throw DataError("\(dataset.name) has \(dataset.count) examples, and so no number \(wrong)")
     }
-    return try stratified(examples, count: count, seed: seed) { dataset.label(at: $0) }
+    return stratified(examples, count: count, seed: seed) { dataset.label(at: $0) }
   }
 
   /// The same of things that are no data set yet. `count` is at most their number.

@@ -158,7 +158,7 @@ extension ExportForms {
 }
 
 extension ExportGraph {
-  /// Writes every call by its form, and gives what stands for the output.
+  /// Writes every call by its form, and gives what stands for the output, and for each value of the graph.
   ///
   /// - Parameters:
   ///   - input: what stands for the input
@@ -169,7 +169,7 @@ extension ExportGraph {
     by forms: Forms.Type, taking input: Forms.Call.Value,
     constant: @escaping (Tensor, _ key: String?) throws -> Forms.Call.Value,
     call: (RecordedGraph.Call, _ written: @escaping (Int) throws -> Forms.Call.Value) -> Forms.Call
-  ) throws -> Forms.Call.Value {
+  ) throws -> (output: Forms.Call.Value, values: [Int: Forms.Call.Value]) {
     var missing: [String] = []
     for call in graph.calls where Forms.form(of: call) == nil {
       if !missing.contains(call.fullName) { missing.append(call.fullName) }
@@ -195,7 +195,7 @@ extension ExportGraph {
       let results = try form(call(recorded, written))
       for (value, given) in zip(recorded.results, results) { known.values[value] = given }
     }
-    return try written(graph.outputs[0])
+    return (try written(graph.outputs[0]), known.values)
   }
 }
 

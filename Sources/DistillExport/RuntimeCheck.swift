@@ -96,13 +96,9 @@ extension RuntimeCheck {
       try AtomicFile.write(try JSONEncoder().encode(question), to: "\(folder)/question.json")
       guard let outcome = try PythonProgram(interpreter: python).run(program, ["\(folder)/question.json"], in: folder)
       else { throw Unverified.noRuntime("there is no \(python)") }
-      guard outcome.status == 0 else {
-        let last = outcome.errors.split(separator: "\n").last.map(String.init) ?? "it said nothing"
-        if outcome.status == Self.isMissing { throw Unverified.noRuntime(last) }
-        throw Unverified.refused(last)
-      }
+      let said = try Self.answer(of: outcome)
       let answer: RuntimeAnswer
-      do { answer = try JSONDecoder().decode(RuntimeAnswer.self, from: outcome.output) } catch {
+      do { answer = try JSONDecoder().decode(RuntimeAnswer.self, from: said) } catch {
         throw Unverified.refused("its answer cannot be understood")
       }
       guard answer.seconds.map({ $0.count == examples.count }) ?? true, answer.shapes.count == examples.count else {
@@ -129,6 +125,18 @@ extension RuntimeCheck {
       }
       return RuntimeCheck(runtime: answer.runtime, checker: answer.checker, batches: batches)
     }
+  }
+
+  /// What a program printed.
+  ///
+  /// - Throws: `Unverified` where it did not end well.
+  static func answer(of outcome: PythonProgram.Outcome) throws -> Data {
+    guard outcome.status == 0 else {
+      let last = outcome.errors.split(separator: "\n").last.map(String.init) ?? "it said nothing"
+      if outcome.status == isMissing { throw Unverified.noRuntime(last) }
+      throw Unverified.refused(last)
+    }
+    return outcome.output
   }
 
   /// The exit code by which a program says that what it needs is not installed.

@@ -178,11 +178,16 @@ public final class Predictor {
     guard try !inputs.dtype.isFloatingPoint || inputs.isFinite().all() else {
       throw ModelFolderError("the inputs of \(folder.path) hold numbers that are not finite")
     }
-    guard let normalization = description.normalization else { return try run(inputs) }
-    let channels = shape[0]
-    let (mean, deviation) = try normalization.expanded(to: channels)
-    let wide = [channels] + Array(repeating: 1, count: shape.count - 1)
-    return try run((inputs - Tensor(mean, shape: wide)) / Tensor(deviation, shape: wide))
+    return try run(normalized(inputs))
+  }
+
+  /// A batch of inputs as a data set has them, as the model takes them.
+  package func normalized(_ inputs: Tensor) throws -> Tensor {
+    guard let normalization = description.normalization else { return inputs }
+    let shape = description.model.inputShape
+    let (mean, deviation) = try normalization.expanded(to: shape[0])
+    let wide = [shape[0]] + Array(repeating: 1, count: shape.count - 1)
+    return try (inputs - Tensor(mean, shape: wide)) / Tensor(deviation, shape: wide)
   }
 
   package var takesPictures: Bool {

@@ -2,6 +2,7 @@ import Foundation
 
 extension Operator {
   fileprivate static let read = Operator("distill::recording_read")
+  fileprivate static let values = Operator("distill::recording_values")
 }
 
 /// The operators that a function of a batch calls, as a list to read: what another program needs to compute the same.
@@ -60,6 +61,8 @@ public struct RecordedGraph {
   public var calls: [Call]
   /// The numbers of the values that the function gives.
   public var outputs: [Int]
+  /// How many values there were when it was recorded; what was added are constants.
+  private let recordedCount: Int
 
   /// - Parameters:
   ///   - inputs: a batch as those that will come
@@ -82,6 +85,7 @@ public struct RecordedGraph {
       return Value(shape: try recording.counts(of: value), dtype: dtype, constant: nil)
     }
     values = made
+    recordedCount = made.count
     calls = recording.calls.map { call in
       Call(
         name: call.operator, overload: call.overload,
@@ -100,6 +104,32 @@ public struct RecordedGraph {
   public mutating func add(_ constant: Tensor) -> Int {
     values.append(Value(shape: constant.shape.map { .fixed($0) }, dtype: constant.dtype, constant: constant))
     return values.count - 1
+  }
+
+  /// The tensors that stand for some of the values while the function computes another batch, for who wants to know what
+  /// numbers they are. All of them are in memory at once.
+  ///
+  /// - Parameters:
+  ///   - wanted: numbers of values that are no constants
+  ///   - function: the one that was recorded; called without gradient
+  /// - Throws: `TorchError` when the function throws, or calls other operators for this batch.
+  public func tensors(
+    of wanted: [Int], for inputs: Tensor, in function: (Tensor) throws -> [Tensor]
+  ) throws -> [Tensor] {
+    let tensors = try withoutGradient {
+      try Recordings.record(inputs, allowsUnusedRandomness: true, function) { _ in
+        try Dispatcher.callList(.values, wanted, recordedCount)
+      }
+    }
+    for (value, tensor) in zip(wanted, tensors) {
+      let expected = values[value].shape
+      guard values[value].dtype == tensor.dtype, expected.count == tensor.rank,
+        zip(expected, tensor.shape).allSatisfy({ $0.fixed == nil || $0.fixed == $1 })
+      else {
+        throw Self.failure("a tensor has the shape \(tensor.shape) for these examples, and had another one before")
+      }
+    }
+    return tensors
   }
 
   fileprivate static func failure(_ message: String) -> TorchError {

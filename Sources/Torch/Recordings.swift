@@ -36,6 +36,16 @@ enum Recordings {
   private static func record(
     _ inputs: Tensor, _ allowsUnusedRandomness: Bool, _ function: (Tensor) throws -> [Tensor]
   ) throws -> Int {
+    try record(inputs, allowsUnusedRandomness: allowsUnusedRandomness, function) { outputs in
+      Int(try Dispatcher.call(.end, outputs).item())
+    }
+  }
+
+  /// Records a function of a batch; `end` ends the recording, and is given what the function gave.
+  static func record<Result>(
+    _ inputs: Tensor, allowsUnusedRandomness: Bool, _ function: (Tensor) throws -> [Tensor],
+    end: ([Tensor]) throws -> Result
+  ) throws -> Result {
     try Dispatcher.callForEffect(.begin, inputs, allowsUnusedRandomness)
     let outputs: [Tensor]
     do {
@@ -44,6 +54,6 @@ enum Recordings {
       try? Dispatcher.callForEffect(.cancel)
       throw error
     }
-    return Int(try Dispatcher.call(.end, outputs).item())
+    return try end(outputs)
   }
 }

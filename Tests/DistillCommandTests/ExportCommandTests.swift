@@ -26,6 +26,82 @@ struct ExportCommandTests {
     #expect(file["bytes"] as? Int == size && (size ?? 0) > 1000)
   }
 
+  @Test("export --quantize calibrates with the run's own data, never with its test split")
+  func quantized() throws {
+    let folder = try Sample.folder()
+    let outcome = try Command.run(
+      [
+        "export", "runs/sample/teacher", "-o", "small.onnx", "--quantize", "int8", "--calibration-examples", "100",
+        "--no-verify", "--json",
+      ], in: folder)
+    #expect(outcome.code == 0, "\(outcome.everything)")
+    let result = try #require(try outcome.object()["quantization"] as? [String: Any])
+    #expect(result["weights"] as? String == "int8" && result["calibration_examples"] as? Int == 100)
+    #expect((result["calibration"] as? String)?.contains("training split of digits") == true)
+    #expect((result["verified_on"] as? String)?.contains("validation split of digits") == true)
+    #expect(result["calibration_method"] as? String == "min-max" && result["reduced_range"] as? Bool == false)
+    let quantized = try #require(result["quantized"] as? [String: Any])
+    // 64 pixels, 64 hidden units, 10 classes.
+    #expect(quantized["products"] as? Int == 2 && quantized["weights"] as? Int == 64 * 64 + 64 * 10)
+    let sizes = ["bytes", "bytes_in_float"].compactMap { result[$0] as? Int }
+    #expect(sizes.count == 2 && sizes[0] * 3 < sizes[1])
+  }
+
+  @Test(
+    "export --quantize compares the file with float32 in ONNX Runtime, wherever its examples are from",
+    .enabled(if: PythonEnvironment.onnx.path != nil, PythonEnvironment.onnx.missing),
+    arguments: [
+      [], ["--calibrate", "digits"], ["--calibrate", "recipe.yaml", "--with-preprocessing"],
+      ["--calibrate", "runs/sample", "--calibration-method", "mse", "--external-weights", "--reduce-range"],
+    ])
+  func quantizedAndVerified(options: [String]) throws {
+    let folder = try Sample.folder()
+    let python = try #require(PythonEnvironment.onnx.path)
+    let name = "int8-\(options.count)-\(options.last ?? "").onnx"
+    let outcome = try Command.run(
+      ["export", "runs/sample/teacher", "-o", name, "--quantize", "int8", "--python", python, "--json"] + options,
+      in: folder)
+    #expect(outcome.code == 0, "\(outcome.everything)")
+    let result = try #require(try outcome.object()["quantization"] as? [String: Any])
+    let check = try #require(result["verification"] as? [String: Any])
+    #expect((check["checker"] as? String)?.hasPrefix("onnx") == true)
+    let numbers = ["agreement", "accuracy", "accuracy_in_float", "similarity"].compactMap { check[$0] as? Double }
+    #expect(numbers.count == 4 && numbers.allSatisfy { $0 > 0.85 && $0 <= 1.000001 }, "\(check)")
+    #expect(numbers[0] >= 0.98, "\(check)")
+    let examples = try #require(check["examples"] as? Int)
+    #expect(examples > 50)
+    let batches = try #require(check["batches"] as? [[String: Any]])
+    #expect(batches.map { $0["examples"] as? Int } == [1, 32])
+    #expect(batches.allSatisfy { ($0["seconds"] as? Double ?? 0) > 0 && ($0["seconds_in_float"] as? Double ?? 0) > 0 })
+  }
+
+  @Test(
+    "export --quantize calibrates with a folder of pictures",
+    .enabled(if: PythonEnvironment.onnx.path != nil, PythonEnvironment.onnx.missing))
+  func quantizedWithPictures() throws {
+    let folder = try Sample.folder()
+    let python = try #require(PythonEnvironment.onnx.path)
+    try FileManager.default.createDirectory(atPath: "\(folder)/plain", withIntermediateDirectories: true)
+    if !FileManager.default.fileExists(atPath: "\(folder)/plain/student") {
+      try FileManager.default.copyItem(
+        atPath: "\(folder)/runs/sample/teacher", toPath: "\(folder)/plain/student")
+    }
+    let pictures = "\(fixtureFolder)/pictures"
+    let outcome = try Command.run(
+      [
+        "export", "plain/student", "-o", "pictures.onnx", "--force", "--quantize", "int8", "--calibrate", pictures,
+        "--python", python,
+      ], in: folder)
+    #expect([0, 1].contains(outcome.code), "\(outcome.everything)")
+    for word in ["the pictures in", "same answer as float32", "in int8"] {
+      #expect(outcome.output.contains(word), "\(outcome.everything)")
+    }
+    // Nobody says what such a model was trained on.
+    let unsaid = try Command.run(
+      ["export", "plain/student", "-o", "unsaid.onnx", "--quantize", "int8"], in: folder)
+    #expect(unsaid.code == 2 && unsaid.errors.contains("--calibrate"), "\(unsaid.everything)")
+  }
+
   @Test(
     "export compares what it wrote with ONNX Runtime",
     .enabled(if: PythonEnvironment.onnx.path != nil, PythonEnvironment.onnx.missing),
@@ -119,6 +195,30 @@ struct ExportCommandTests {
       (["export", "runs/sample", "-o", "x.onnx", "--format", "coreml"], "hugging-face"),
       (["export", "runs/sample", "-o", "x.onnx", "--format", "core-ml"], ".mlpackage"),
       (["export", "runs/sample", "-o", "x.onnx", "--half"], "core-ml"),
+      (["export", "runs/sample", "-o", "x.onnx", "--quantize", "int4"], "int8"),
+      (["export", "runs/sample", "-o", "x.onnx", "--calibrate", "digits"], "--quantize"),
+      (["export", "runs/sample", "-o", "x.onnx", "--calibration-examples", "10"], "--quantize"),
+      (["export", "runs/sample", "-o", "x.mlpackage", "--format", "core-ml", "--quantize", "int8"], "onnx"),
+      (["export", "runs/sample", "-o", "x", "--format", "hugging-face", "--quantize", "int8"], "onnx"),
+      (["export", "runs/sample", "-o", "x.onnx", "--quantize", "int8", "--calibrate", "nothere"], "nothere"),
+      (["export", "runs/sample", "-o", "x.onnx", "--quantize", "int8", "--path", "runs"], "--calibrate"),
+      (
+        ["export", "runs/sample", "-o", "x.onnx", "--quantize", "int8", "--calibrate", "recipe.yaml", "--path", "x"],
+        "--path"
+      ),
+      (["export", "runs/sample", "-o", "x.onnx", "--quantize", "int8", "--calibrate", "jobs"], "jobs"),
+      (["export", "runs/sample", "-o", "x.onnx", "--quantize", "int8", "--calibrate", "runs"], "no pictures"),
+      (
+        ["export", "runs/sample", "-o", "x.onnx", "--quantize", "int8", "--calibrate", "runs/sample/metrics.json"],
+        "reads no texts"
+      ),
+      (["export", "runs/sample", "-o", "x.onnx", "--quantize", "int8", "--calibration-examples", "-1"], "from 1"),
+      (
+        [
+          "export", "runs/sample", "-o", "x.onnx", "--quantize", "int8", "--calibrate", "fashion-mnist", "--path", "no",
+        ],
+        "no"
+      ),
       (["export", "runs/sample", "-o", "x.mlpackage", "--format", "core-ml", "--resize"], "--resize"),
       (["export", "runs/sample", "-o", "x.mlpackage", "--format", "core-ml", "--output-name", "y"], "--arrays"),
       (

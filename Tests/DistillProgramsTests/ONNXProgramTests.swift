@@ -55,6 +55,27 @@ import TorchNN
       error.description.contains("its input 'images' has the shape [any, 1, 8, 8], and examples come as [2, 3, 8, 8]"))
   }
 
+  @Test("A quantized file is computed in integers by the library, too")
+  func quantized() throws {
+    let model = try withRandomStream(RandomStream(seed: 3)) {
+      try ModelZoo.make(ModelSpecification("convnet", inputShape: [3, 8, 8], classCount: 4))
+    }
+    model.eval()
+    let numbers = (0..<7680).map { (index: Int) -> Float in Float(index * 37 % 101) / 50 - 1 }
+    let images = try Tensor(numbers, shape: [40, 3, 8, 8])
+    try withTemporaryFolder { folder in
+      let made = try ONNXModel(of: model, like: images, calibration: Calibration(examples: images))
+      try made.write(to: "\(folder)/small.onnx")
+      let program = try ForeignProgram("\(folder)/small.onnx")
+      for count in [1, 7] {
+        let batch = try images.sliced(0, from: 0, to: count)
+        let (given, wanted) = (try program(batch), try withoutGradient { try model(batch) })
+        let apart = try (given - wanted).norm().item() / wanted.norm().item()
+        #expect(given.shape == [count, 4] && apart > 0 && apart < 0.1)
+      }
+    }
+  }
+
   /// Operators of other libraries are never looked for.
   @Test func loadsNoLibraries() throws {
     let error = try #require(throws: ProgramError.self) {

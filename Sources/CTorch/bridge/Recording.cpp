@@ -17,7 +17,8 @@ namespace {
 struct Recording {
   FrozenGraph graph;
   std::unordered_map<c10::TensorImpl*, size_t> values;
-  std::vector<at::Tensor> alive;  // no address is used twice
+  std::vector<at::Tensor> tensors;  // of each value
+  std::vector<at::Tensor> alive;    // constants: no address is used twice
   int depth = 0;
   /// Whether operators are welcome that could draw random numbers, but do not as they are called.
   bool allows_unused_randomness = false;
@@ -40,7 +41,7 @@ size_t add_value(Recording& recording, const at::Tensor& tensor) {
   recording.graph.shapes.push_back(tensor.sizes().vec());
   recording.graph.types.push_back(tensor.scalar_type());
   recording.values[tensor.unsafeGetTensorImpl()] = value;
-  recording.alive.push_back(tensor);
+  recording.tensors.push_back(tensor);
   return value;
 }
 
@@ -150,11 +151,27 @@ void begin(const at::Tensor& input, bool allows_unused_randomness) {
 
 void cancel() { stop(); }
 
-at::Tensor end(const at::TensorList outputs) {
+std::unique_ptr<Recording> ended() {
   TORCH_CHECK(current, "nothing is being recorded");
   at::removeCallback(current->handle);
-  const auto recording = std::move(current);
+  auto recording = std::move(current);
   TORCH_CHECK(recording->refusal.empty(), "the model cannot be written down: ", recording->refusal);
+  return recording;
+}
+
+/// The tensors that stand for some values of what was recorded, which has to have as many values as another recording of
+/// the model.
+std::vector<at::Tensor> values(at::IntArrayRef wanted, int64_t count) {
+  const auto recording = ended();
+  TORCH_CHECK(static_cast<int64_t>(recording->tensors.size()) == count,
+              "the model cannot be written down: what it calls depends on what it sees");
+  std::vector<at::Tensor> tensors;
+  for (const int64_t value : wanted) tensors.push_back(recording->tensors.at(static_cast<size_t>(value)));
+  return tensors;
+}
+
+at::Tensor end(const at::TensorList outputs) {
+  const auto recording = ended();
   for (const auto& output : outputs) {
     const auto found = recording->values.find(output.unsafeGetTensorImpl());
     TORCH_CHECK(found != recording->values.end(), "the model cannot be written down: an output was made by no operator");
@@ -271,4 +288,5 @@ TORCH_LIBRARY_FRAGMENT(distill, library) {
   library.def("recording_cancel() -> ()", bridge::cancel);
   library.def("recording_forget(int number) -> ()", bridge::forget);
   library.def("recording_end(Tensor[] outputs) -> Tensor", bridge::end);
+  library.def("recording_values(int[] values, int count) -> Tensor[]", bridge::values);
 }

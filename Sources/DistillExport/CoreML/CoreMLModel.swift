@@ -90,7 +90,8 @@ public struct CoreMLModel {
     let given = try graph.write(
       by: MILForms.self, taking: prepared,
       constant: { try builder.constant($0, named: $1 ?? "constant") },
-      call: { MILCall(call: $0, graph: graph.graph, builder: builder, written: $1) })
+      call: { MILCall(call: $0, graph: graph.graph, builder: builder, written: $1) }
+    ).output
     var description = CoreML_Specification_ModelDescription()
     description.input = [Self.inputFeature(taken, isPicture: options.picture != nil)]
     if let labels = options.labels {

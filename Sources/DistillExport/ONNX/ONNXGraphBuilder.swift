@@ -68,6 +68,25 @@ final class ONNXGraphBuilder {
     }
   }
 
+  /// Takes all nodes out, to be put back with others among them.
+  func takeNodes() -> [Onnx_NodeProto] {
+    defer { nodes = [] }
+    return nodes
+  }
+
+  func put(_ node: Onnx_NodeProto) { nodes.append(node) }
+
+  /// Drops nodes and initializers from which no output is made.
+  func dropUnread(outputs: Set<String>) {
+    var read = outputs
+    nodes = nodes.reversed().filter { node in
+      guard node.output.contains(where: read.contains) else { return false }
+      read.formUnion(node.input)
+      return true
+    }.reversed()
+    initializers = initializers.filter { read.contains($0.name) }
+  }
+
   // MARK: Numbers
 
   func initializer(_ name: String, _ tensor: Tensor) -> String {

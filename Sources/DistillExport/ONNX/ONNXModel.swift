@@ -12,6 +12,8 @@ import TorchNN
 /// no model says itself what it is in ONNX. The number of examples of a batch is free; all other sizes are those of the
 /// example. What it computes is float32 as the model does.
 ///
+/// With a `Calibration` weights and activations are eight-bit integers; see `ONNXQuantization`.
+///
 /// Operator set 23, which ONNX Runtime knows from version 1.23 on. A file that would be larger than protobuf allows has
 /// its weights beside it, in a file of the same name with `.data` at its end.
 public struct ONNXModel {
@@ -42,8 +44,10 @@ public struct ONNXModel {
   public let foldedNormalizations: Int
   /// How many nodes there are of each operator.
   public let operators: [String: Int]
-  /// The number of weights, and their bytes.
+  /// The number of weights, and the bytes of all numbers in the file.
   public let (weightCount, weightBytes): (Int, Int)
+  /// What is computed in integers; nil where nothing is.
+  public let quantization: QuantizationSummary?
 
   private let proto: Onnx_ModelProto
   private let initializers: [ONNXGraphBuilder.Initializer]
@@ -51,9 +55,12 @@ public struct ONNXModel {
 
   /// - Parameters:
   ///   - inputs: a batch as those that will come, of one example or more
+  ///   - calibration: what the model is quantized by; nil: it is not quantized
   /// - Throws: `ExportError` with every operator that has no form here, or why what the model computes cannot be
-  ///   written down.
-  public init(of model: any Layer, like inputs: Tensor, options: Options = Options()) throws {
+  ///   written down, or not be quantized.
+  public init(
+    of model: any Layer, like inputs: Tensor, options: Options = Options(), calibration: Calibration? = nil
+  ) throws {
     self.options = options
     let graph = try ExportGraph(of: model, like: inputs, foldsNormalization: options.foldsNormalization)
     foldedNormalizations = graph.foldedNormalizations
@@ -67,9 +74,16 @@ public struct ONNXModel {
     }
     let builder = ONNXGraphBuilder(input: inputName, output: outputName)
     let taken = try Self.preprocess(inputName, shape: Array(shape), options.preprocessing, inputs.dtype, builder)
-    var output = try graph.write(
-      by: ONNXForms.self, taking: taken, constant: { builder.initializer($1 ?? "constant", $0) },
+    var weights: [String: Tensor] = [:]
+    let written = try graph.write(
+      by: ONNXForms.self, taking: taken,
+      constant: { tensor, key in
+        let name = builder.initializer(key ?? "constant", tensor)
+        weights[name] = tensor
+        return name
+      },
       call: { ONNXCall(call: $0, graph: graph.graph, builder: builder, written: $1) })
+    var output = written.output
     if builder.isMade(output) {
       builder.rename(output, to: outputName)
     } else {
@@ -77,9 +91,16 @@ public struct ONNXModel {
       builder.rename(builder.node("Identity", [output]), to: outputName)
     }
     output = outputName
+    weightCount = builder.initializers.reduce(0) { $0 + $1.tensor.count }
+    quantization = try calibration.map { calibration in
+      var quantization = try ONNXQuantization(
+        builder, output: output, weights: weights, observable: Self.observable(written.values, in: graph.graph),
+        of: model, recordedAs: graph.graph, by: calibration)
+      try quantization.write()
+      return quantization.summary
+    }
     initializers = builder.initializers
     operators = Dictionary(builder.nodes.map { ($0.opType, 1) }, uniquingKeysWith: +)
-    weightCount = initializers.reduce(0) { $0 + $1.tensor.count }
     weightBytes = initializers.reduce(0) { $0 + $1.tensor.count * $1.tensor.dtype.byteCount }
 
     var made = Onnx_GraphProto()
@@ -93,6 +114,13 @@ public struct ONNXModel {
         given.shape.enumerated().map { $1.fixed.map { .size($0) } ?? .name($0 == 0 ? "batch" : "size_\($0)") })
     ]
     proto = Self.model(made, options)
+  }
+
+  /// The values of the model that hold float32, by the names that they are written under. Where several have one name, as
+  /// before and after a dropout, they are the same numbers.
+  private static func observable(_ names: [Int: String], in graph: RecordedGraph) -> [String: Int] {
+    let values = names.filter { graph.values[$0.key].constant == nil && graph.values[$0.key].dtype == .float32 }
+    return Dictionary(values.map { ($0.value, $0.key) }, uniquingKeysWith: min)
   }
 
   /// What goes in, in words: `image: uint8, batch × 28 × 28 × 1`.

@@ -7,10 +7,7 @@ import TorchNN
 
 /// A model that is to leave for another program: what it is, and what is known of it.
 public struct ExportSource {
-  /// The model folder.
-  public let path: String
-  public let model: any Layer
-  public let description: ModelFolder.Description
+  let named: NamedModel
   /// The text of the model card.
   let card: String?
   /// What the model card says that it scored; nil where there is none.
@@ -19,15 +16,17 @@ public struct ExportSource {
   /// - Parameter path: a model folder, or a run folder for its student
   /// - Throws: `RunError` and others that say what is wrong with its files.
   public init(_ path: String) throws {
-    let named = try NamedModel(path)
-    self.path = named.folder.path
-    model = named.model
-    description = named.description
+    named = try NamedModel(path)
     let place = named.folder.card
     let text = RegularFile.isOtherThanFile(place) ? nil : FileManager.default.contents(atPath: place)
     card = text.map { String(decoding: $0, as: UTF8.self) }
     results = card.flatMap { MeasuredResults(card: $0) }
   }
+
+  /// The model folder.
+  public var path: String { named.folder.path }
+  public var model: any Layer { named.model }
+  public var description: ModelFolder.Description { named.description }
 
   /// - Throws: `RunError` when what is to be written would take the place of the model itself.
   public func checkItStays(writing place: String) throws {
@@ -45,12 +44,16 @@ public struct ExportSource {
 
   public var isForPictures: Bool { description.model.inputShape.count == 3 && !takesTokens }
 
+  /// Whether it gives a number for each class or token, and not where an input lies among others.
+  public var givesLogits: Bool {
+    guard case .text(let head) = description.model.options["head"] else { return true }
+    return !head.hasSuffix("embedding")
+  }
+
   /// The classes that it tells apart; nil where it gives something else than a number for each: the next token, or where a
   /// text lies among others.
   public var classes: [String]? {
-    if model is any GenerativeLayer { return nil }
-    if case .text(let head) = description.model.options["head"], head.hasSuffix("embedding") { return nil }
-    return description.labels
+    model is any GenerativeLayer || !givesLogits ? nil : description.labels
   }
 
   /// Some inputs as it takes them, drawn with a seed: numbers around 0, or tokens.

@@ -98,6 +98,8 @@ public struct DataChoice: Sendable, Equatable {
   public var path: String?
   public var labelColumn: String?
   public var split: Split
+  /// A recipe's file, whose data is meant where no data set is named; nil for the model's own recipe.
+  var recipe: String?
 
   public init(dataset: String? = nil, path: String? = nil, labelColumn: String? = nil, split: Split = .test) {
     self.dataset = dataset
@@ -138,7 +140,7 @@ public struct DataChoice: Sendable, Equatable {
   }
 
   private func fromRecipe(of named: NamedModel) throws -> Loaded {
-    guard let recipe = named.recipe else {
+    guard let recipe = recipe ?? named.recipe else {
       throw RunError(
         "\(named.folder.path) does not lie in a run folder that says which data it is for: name it with --dataset, one of "
           + DatasetCatalog.entries.map(\.name).joined(separator: ", "))
