@@ -42,9 +42,9 @@ struct ONNXExternalWeights {
     let parts = location.split(separator: "/", omittingEmptySubsequences: false)
     // A star is no part of names, but the mark of what lies in the memory of a runtime.
     guard !location.isEmpty, location.utf8.count <= 1000, !location.utf8.contains(where: { $0 < 0x20 || $0 == 0x2a }),
-      !location.contains("\\"), !parts.contains("")
+      !location.contains("\\"), location.hasPrefix("/") || !parts.contains("")
     else { throw fail("\(name) cannot be one") }
-    guard !parts.contains(".."), !parts.contains(".") else {
+    guard !location.hasPrefix("/"), !parts.contains(".."), !parts.contains(".") else {
       throw fail("\(name) is not in its folder: a model may lead to no other folder. Do not use it")
     }
     guard sizes.count < Self.mostFiles else { throw fail("its weights are in more than \(Self.mostFiles) files") }

@@ -133,7 +133,7 @@ import Torch
         "2 problems:\nline 3 has an empty \"text\"\nline 4 has an empty \"label\""
       ),
       ("train.csv", "text,label\na,x\nb\n", "line 3 has 1 cells, but line 1 has 2"),
-      ("train.csv", "text,label\n", "has no texts"), ("train.csv", "", "is empty"),
+      ("train.csv", "text,label\n", "has no rows"), ("train.csv", "", "is empty"),
       ("train.csv", "text,label\n\"a,x\n", "line 2 has a quotation mark that is never closed"),
       (
         "test.csv", "text,label\na,x\nb,z\n",

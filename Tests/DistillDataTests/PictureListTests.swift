@@ -46,7 +46,7 @@ import Testing
 
   @Test func whatIsWrittenIsRead() throws {
     try withFolder { folder in
-      let names = ["plain.png", "with, comma.png", "with \"quotes\".png", "in/ü.png"]
+      let names = [" plain .png", "with, comma.png", "with \"quotes\".png", "in/ü.png"]
       for (grey, name) in names.enumerated() { try writePicture(UInt8(grey), to: "\(folder)/\(name)") }
       let labels = ["a", "tench, Tinca tinca", "say \"b\"", "ü"]
       let rows = zip(names, labels).map { (name: $0, label: $1, probability: 0.25) }
@@ -63,7 +63,7 @@ import Testing
     ("in/../../b.png,x", "leads out of the folder"), ("none.png,x", "there is no"),
     ("b.txt,x", "is no PNG or JPEG file"),
     ("b.png,x\nb.png,x", "line 3 lists b.png again"), ("b.png,", "line 2 has an empty \"label\""),
-    ("b.png", "line 2 has 1 cells"),
+    ("b.png", "line 2 has 1 cells"), ("b.png,x\n./b.png,x", "line 3 lists ./b.png again"), ("", "has no rows"),
   ])
   func whatALineCannotSay(_ line: String, _ expected: String) throws {
     try withFolder { folder in

@@ -127,7 +127,7 @@ typedef struct {
     int64_t count, int64_t grain, void (*body)(int64_t first, int64_t last, void *context), void *context, char **error);
 } ct_functions;
 
-#define CT_VERSION 3
+#define CT_VERSION 4
 
 /// Opens the bridge and libtorch with it, once, and returns its functions. On failure returns NULL and, in
 /// `*error`, a message owned by this target (not to be freed) that says where it looked and what to do.

@@ -54,11 +54,12 @@ struct PictureList {
     var problems = LineProblems(file: file)
     var seen: Set<String> = []
     for row in rows {
-      let path = "\(folder)/\(row.name)"
+      let name = FilePath.shortened(row.name)
+      let path = "\(folder)/\(name)"
       let place = places[row.label]
-      if let problem = Self.problem(row.name, path) {
+      if let problem = Self.problem(name, path) {
         problems.report("line \(row.line): \(problem)")
-      } else if !seen.insert(row.name).inserted {
+      } else if !seen.insert(name).inserted {
         problems.report("line \(row.line) lists \(row.name) again")
       } else if let place {
         files.append(path)
@@ -80,8 +81,7 @@ struct PictureList {
 
   /// Why a name of a list cannot be a picture of the folder.
   private static func problem(_ name: String, _ path: String) -> String? {
-    let parts = name.split(separator: "/", omittingEmptySubsequences: false)
-    guard !parts.contains(""), !parts.contains(".."), !parts.contains("."), !name.utf8.contains(0) else {
+    guard !name.hasPrefix("/"), name.split(separator: "/").first != "..", !name.utf8.contains(0) else {
       return "\(name.prefix(100)) leads out of the folder: name pictures by their path within it"
     }
     guard FileManager.default.fileExists(atPath: path) else { return "there is no \(path)" }

@@ -37,8 +37,10 @@ public enum PictureMetadata {
 
   /// A table of pictures with their classes and how probable these are: what `read` reads.
   public static func table(_ rows: [(name: String, label: String, probability: Double)]) -> String {
+    /// Blanks around a cell are no part of it unless it stands in quotation marks.
     func cell(_ text: String) -> String {
-      guard text.contains(where: { [",", "\"", "\n", "\r", "\r\n"].contains($0) }) else { return text }
+      let isPlain = !text.contains { [",", "\"", "\n", "\r", "\r\n"].contains($0) }
+      if isPlain, text.trimmingCharacters(in: .whitespaces) == text { return text }
       return "\"\(text.replacingOccurrences(of: "\"", with: "\"\""))\""
     }
     return "\(nameColumn),\(labelColumn),probability\n"

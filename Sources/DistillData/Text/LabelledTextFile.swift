@@ -154,7 +154,7 @@ enum LabelledTextFile {
 
     func finish() throws -> [LabelledText] {
       try problems.finish()
-      guard !texts.isEmpty else { throw DataError(file: file, "has no texts") }
+      guard !texts.isEmpty else { throw DataError(file: file, "has no rows") }
       return texts
     }
   }

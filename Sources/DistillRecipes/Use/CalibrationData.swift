@@ -55,7 +55,8 @@ extension ExportSource {
       guard source.name != nil || named.recipe != nil else {
         throw RunError(
           "\(path) does not lie in a run folder that says which data it was trained on, and to be quantized it has to see "
-            + "examples: name a data set, a recipe, or a folder of pictures with --calibrate")
+            + "examples: name \(takesTokens ? "a data set, a recipe, or a file with a text in each line" : "a data set, a recipe, or a folder of pictures") with --calibrate"
+        )
       }
       return try calibrationData(
         DataChoice(dataset: source.name, path: source.path, labelColumn: source.labelColumn, split: .train), count)
@@ -144,12 +145,16 @@ extension ExportSource {
   // MARK: Of files without classes
 
   /// Half of them at most are calibrated with, so that there are others to look at.
-  private func divided<Item>(_ items: [Item], _ count: Int) -> (chosen: [Item], others: [Item]) {
+  private func divided<Item>(_ items: [Item], _ count: Int) -> (chosen: [Item], others: [Item], notices: [String]) {
     var random = RandomSource(seed: 0, "calibration")
     let shuffled = items.shuffled(using: &random)
     let chosen = items.count < 2 ? items.count : min(count, (items.count + 1) / 2)
     let others = items.count < 2 ? shuffled : Array(shuffled[chosen...])
-    return (Array(shuffled[..<chosen]), Array(others.prefix(verifiedCount)))
+    let notice =
+      items.count < 2
+      ? "there is one example, by which the model is quantized and on which it is looked at: what comes out says nothing"
+      : chosen < count ? "half of the \(items.count) examples calibrate, the others show what came out" : nil
+    return (Array(shuffled[..<chosen]), Array(others.prefix(verifiedCount)), notice.map { [$0] } ?? [])
   }
 
   private func calibrationData(pictures folder: String, _ count: Int) throws -> CalibrationData {
@@ -164,12 +169,11 @@ extension ExportSource {
       return try named.predictor.normalized(
         Tensor(planes, shape: [files.count] + description.model.inputShape).to(.float32) / 255)
     }
-    let (chosen, others) = divided(files, count)
+    let (chosen, others, notices) = divided(files, count)
     return CalibrationData(
       source: "the pictures in \(folder)", examples: try inputs(chosen),
       verificationSource: "\(files.count > 1 ? "other" : "the") pictures in \(folder)",
-      verification: try inputs(others),
-      labels: nil)
+      verification: try inputs(others), labels: nil, notices: notices)
   }
 
   private func calibrationData(texts file: String, _ count: Int) throws -> CalibrationData {
@@ -186,10 +190,10 @@ extension ExportSource {
     func inputs(_ texts: [String]) throws -> Tensor {
       try tokenizer.encode(texts, maximumLength: length, padding: .length(length)).tensors().ids
     }
-    let (chosen, others) = divided(lines, count)
+    let (chosen, others, notices) = divided(lines, count)
     return CalibrationData(
       source: "the texts in \(file)", examples: try inputs(chosen),
       verificationSource: "\(lines.count > 1 ? "other" : "the") texts in \(file)", verification: try inputs(others),
-      labels: nil)
+      labels: nil, notices: notices)
   }
 }

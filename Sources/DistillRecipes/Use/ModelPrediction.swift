@@ -97,11 +97,18 @@ public struct ModelPrediction: Encodable, Sendable {
   ///
   /// - Throws: `RunError` when the pictures are not those of one folder, or the file is there.
   public static func labelFile(for paths: [String], force: Bool) throws -> String {
+    if let missing = paths.first(where: { !FileManager.default.fileExists(atPath: $0) }) {
+      throw RunError("there is no \(missing)")
+    }
     guard paths.count == 1, RegularFile.isFolder(paths[0]) else {
       throw RunError("--labels writes a list into the folder of the pictures: name one folder, and nothing else")
     }
     let path = FilePath.joined(paths[0], PictureMetadata.usualName)
-    try NewFile.check(path, force: force)
+    guard force || !FileManager.default.fileExists(atPath: path) else {
+      throw RunError(
+        "\(path) is there already, and may have been made by hand: replace it with --force, or move it away")
+    }
+    try NewFile.check(path, force: true)
     return path
   }
 

@@ -128,6 +128,9 @@ struct ExportCommand: ParsableCommand {
   }
 
   private func checkOptions() throws {
+    if python.contains("/"), !FileManager.default.isExecutableFile(atPath: (python as NSString).expandingTildeInPath) {
+      throw RunError("--python \(python): there is no such program")
+    }
     let options: [(name: String, isGiven: Bool, formats: [Format])] =
       [
         ("--with-preprocessing", withPreprocessing, [.onnx]), ("--layout", layout != nil, [.onnx]),

@@ -146,14 +146,15 @@ struct ExportResult: Encodable {
     ])
     table.add([
       "calibrated with",
-      "\(Quantity.integer(own.calibrationExamples)) examples of \(Terminal.plain(own.calibration)), \(own.calibrationMethod.rawValue)",
+      "\(Quantity.integer(own.calibrationExamples)) \(own.calibrationExamples == 1 ? "example" : "examples") of \(Terminal.plain(own.calibration)), \(own.calibrationMethod.rawValue)",
     ])
     table.add(["numbers", "\(Quantity.bytes(own.bytes)), in float32 \(Quantity.bytes(own.bytesInFloat))"])
     guard let check = own.verification else { return }
     table.add(["run in", Terminal.plain(check.runtime)])
     if let checker = check.checker { table.add(["found right by", Terminal.plain(checker)]) }
     table.add([
-      "compared on", "\(Quantity.integer(check.examples)) examples of \(Terminal.plain(own.verifiedOn ?? ""))",
+      "compared on",
+      "\(Quantity.integer(check.examples)) \(check.examples == 1 ? "example" : "examples") of \(Terminal.plain(own.verifiedOn ?? ""))",
     ])
     if let agreement = check.agreement {
       table.add(["same answer as float32", Quantity.percent(agreement)])
