@@ -93,10 +93,7 @@ extension RuntimeCheck {
           .init(
             inputs: "\(path).in", outputs: "\(path).out", shape: example.there.shape, type: "\(example.there.dtype)"))
       }
-      try AtomicFile.write(try JSONEncoder().encode(question), to: "\(folder)/question.json")
-      guard let outcome = try PythonProgram(interpreter: python).run(program, ["\(folder)/question.json"], in: folder)
-      else { throw Unverified.noRuntime("there is no \(python)") }
-      let said = try Self.answer(of: outcome)
+      let said = try Self.answer(to: question, by: program, python: python, in: folder)
       let answer: RuntimeAnswer
       do { answer = try JSONDecoder().decode(RuntimeAnswer.self, from: said) } catch {
         throw Unverified.refused("its answer cannot be understood")
@@ -127,10 +124,24 @@ extension RuntimeCheck {
     }
   }
 
+  /// What a program prints that is asked by way of a file in a folder.
+  ///
+  /// - Throws: `Unverified` where there is no such Python, or it did not end well.
+  static func answer(
+    to question: some Encodable, by program: String, python: String, in folder: String
+  ) throws -> Data {
+    let file = "\(folder)/question.json"
+    try AtomicFile.write(try JSONEncoder().encode(question), to: file)
+    guard let outcome = try PythonProgram(interpreter: python).run(program, [file], in: folder) else {
+      throw Unverified.noRuntime("there is no \(python)")
+    }
+    return try answer(of: outcome)
+  }
+
   /// What a program printed.
   ///
   /// - Throws: `Unverified` where it did not end well.
-  static func answer(of outcome: PythonProgram.Outcome) throws -> Data {
+  private static func answer(of outcome: PythonProgram.Outcome) throws -> Data {
     guard outcome.status == 0 else {
       let last = outcome.errors.split(separator: "\n").last.map(String.init) ?? "it said nothing"
       if outcome.status == isMissing { throw Unverified.noRuntime(last) }

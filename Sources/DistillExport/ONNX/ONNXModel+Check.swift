@@ -25,8 +25,9 @@ extension ONNXModel {
     return check
   }
 
-  /// Reads a `RuntimeQuestion` and answers it.
-  private static let program = """
+  /// How a program in Python begins that is asked about a file, `model` of its question: it looks for what it needs, lets the
+  /// checker look at the file, and knows how to take time.
+  static let pythonBeginning = """
     import json, sys, time
     try:
         import numpy, onnxruntime
@@ -44,23 +45,33 @@ extension ONNXModel {
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = question["threads"]
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(question["model"], options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    seconds, shapes = [], []
-    for batch in question["batches"]:
-        inputs = numpy.fromfile(batch["inputs"], dtype=batch["type"]).reshape(batch["shape"])
-        output = session.run(None, {name: inputs})[0]
-        output.astype("float32").tofile(batch["outputs"])
-        shapes.append(list(output.shape))
-        times, end = [], time.perf_counter() + 0.1
-        while len(times) < 5 or (time.perf_counter() < end and len(times) < 200):
+
+    def median_seconds(session, inputs, duration, most):
+        times, end = [], time.perf_counter() + duration
+        while len(times) < 5 or (time.perf_counter() < end and len(times) < most):
             start = time.perf_counter()
-            session.run(None, {name: inputs})
+            session.run(None, inputs)
             times.append(time.perf_counter() - start)
-        seconds.append(sorted(times)[len(times) // 2])
-    runtime = "ONNX Runtime " + onnxruntime.__version__
-    print(json.dumps({"runtime": runtime, "checker": checker, "seconds": seconds, "shapes": shapes}))
+        return sorted(times)[len(times) // 2]
+
+
     """
+
+  /// Reads a `RuntimeQuestion` and answers it.
+  private static let program =
+    pythonBeginning + """
+      session = onnxruntime.InferenceSession(question["model"], options, providers=["CPUExecutionProvider"])
+      name = session.get_inputs()[0].name
+      seconds, shapes = [], []
+      for batch in question["batches"]:
+          inputs = numpy.fromfile(batch["inputs"], dtype=batch["type"]).reshape(batch["shape"])
+          output = session.run(None, {name: inputs})[0]
+          output.astype("float32").tofile(batch["outputs"])
+          shapes.append(list(output.shape))
+          seconds.append(median_seconds(session, {name: inputs}, 0.1, 200))
+      runtime = "ONNX Runtime " + onnxruntime.__version__
+      print(json.dumps({"runtime": runtime, "checker": checker, "seconds": seconds, "shapes": shapes}))
+      """
 }
 
 extension ONNXPreprocessing {
@@ -92,7 +103,11 @@ extension ONNXPreprocessing {
 
   private func normalized(_ inputs: Tensor, shape: [Int]) throws -> Tensor {
     guard let normalization else { return inputs }
-    func numbers(_ values: [Float]) throws -> Tensor { try Tensor(values, shape: values.count == 1 ? [1] : shape) }
-    return try (inputs - numbers(normalization.mean)) / numbers(normalization.standardDeviation)
+    return try (inputs - Self.spread(normalization.mean, shape)) / Self.spread(normalization.standardDeviation, shape)
+  }
+
+  /// One number for all, or one for each channel or column in `shape`.
+  static func spread(_ values: [Float], _ shape: [Int]) throws -> Tensor {
+    try Tensor(values, shape: values.count == 1 ? [1] : shape)
   }
 }

@@ -37,8 +37,9 @@ public struct QuantizationCheck: Encodable, Sendable, Equatable {
 
 /// What both files are asked, by way of a file.
 private struct QuantizationQuestion: Encodable {
+  /// The quantized file.
+  var model: String
   var float: String
-  var quantized: String
   var inputs: String
   var shape: [Int]
   var type: String
@@ -82,15 +83,10 @@ extension ONNXModel {
       let count = try examples.size(0)
       let timed = count > 1 ? [1, min(32, count)] : [1]
       let question = QuantizationQuestion(
-        float: "\(folder)/float.onnx", quantized: URL(fileURLWithPath: path).path, inputs: "\(folder)/inputs",
+        model: URL(fileURLWithPath: path).path, float: "\(folder)/float.onnx", inputs: "\(folder)/inputs",
         shape: inputs.shape, type: "\(inputs.dtype)", outputs: ["\(folder)/quantized.out", "\(folder)/float.out"],
         threads: try TorchRuntime.threadCount, batch: min(32, count), timed: timed)
-      try AtomicFile.write(try JSONEncoder().encode(question), to: "\(folder)/question.json")
-      let program = PythonProgram(interpreter: python)
-      guard let outcome = try program.run(Self.comparison, ["\(folder)/question.json"], in: folder) else {
-        throw Unverified.noRuntime("there is no \(python)")
-      }
-      let data = try RuntimeCheck.answer(of: outcome)
+      let data = try RuntimeCheck.answer(to: question, by: Self.comparison, python: python, in: folder)
       guard let answer = try? JSONDecoder().decode(QuantizationAnswer.self, from: data),
         answer.seconds.count == timed.count, answer.seconds.allSatisfy({ $0.count == 2 }), answer.shape.first == count
       else { throw Unverified.refused("its answer cannot be understood") }
@@ -111,47 +107,25 @@ extension ONNXModel {
   }
 
   /// Reads a `QuantizationQuestion` and answers it.
-  private static let comparison = """
-    import json, sys, time
-    try:
-        import numpy, onnxruntime
-    except ImportError as error:
-        print(error, file=sys.stderr)
-        sys.exit(3)
-    question = json.load(open(sys.argv[1]))
-    checker = None
-    try:
-        import onnx
-        onnx.checker.check_model(question["quantized"], full_check=True)
-        checker = "onnx " + onnx.__version__
-    except ImportError:
-        pass
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = question["threads"]
-    options.log_severity_level = 3
-    inputs = numpy.fromfile(question["inputs"], dtype=question["type"]).reshape(question["shape"])
-    seconds, shape = [[] for _ in question["timed"]], None
-    for file, outputs in zip([question["quantized"], question["float"]], question["outputs"]):
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        with open(outputs, "wb") as target:
-            for start in range(0, len(inputs), question["batch"]):
-                given = session.run(None, {name: inputs[start:start + question["batch"]]})[0]
-                given.astype("float32").tofile(target)
-        if shape is not None and list(given.shape[1:]) != shape[1:]:
-            sys.exit("it gives %s, not %s" % (list(given.shape[1:]), shape[1:]))
-        shape = [len(inputs)] + list(given.shape[1:])
-        for place, count in enumerate(question["timed"]):
-            batch = inputs[:count]
-            times, end = [], time.perf_counter() + 0.3
-            while len(times) < 5 or (time.perf_counter() < end and len(times) < 500):
-                start = time.perf_counter()
-                session.run(None, {name: batch})
-                times.append(time.perf_counter() - start)
-            seconds[place].append(sorted(times)[len(times) // 2])
-    runtime = "ONNX Runtime " + onnxruntime.__version__
-    print(json.dumps({"runtime": runtime, "checker": checker, "seconds": seconds, "shape": shape}))
-    """
+  private static let comparison =
+    pythonBeginning + """
+      inputs = numpy.fromfile(question["inputs"], dtype=question["type"]).reshape(question["shape"])
+      seconds, shape = [[] for _ in question["timed"]], None
+      for file, outputs in zip([question["model"], question["float"]], question["outputs"]):
+          session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+          name = session.get_inputs()[0].name
+          with open(outputs, "wb") as target:
+              for start in range(0, len(inputs), question["batch"]):
+                  given = session.run(None, {name: inputs[start:start + question["batch"]]})[0]
+                  given.astype("float32").tofile(target)
+          if shape is not None and list(given.shape[1:]) != shape[1:]:
+              sys.exit("it gives %s, not %s" % (list(given.shape[1:]), shape[1:]))
+          shape = [len(inputs)] + list(given.shape[1:])
+          for place, count in enumerate(question["timed"]):
+              seconds[place].append(median_seconds(session, {name: inputs[:count]}, 0.3, 500))
+      runtime = "ONNX Runtime " + onnxruntime.__version__
+      print(json.dumps({"runtime": runtime, "checker": checker, "seconds": seconds, "shape": shape}))
+      """
 }
 
 extension QuantizationCheck {
@@ -200,8 +174,8 @@ extension ONNXPreprocessing {
     let shape = isPicture ? [inputs.shape[1], 1, 1] : [inputs.shape.dropFirst().reduce(1, *)]
     var numbers = inputs
     if let normalization {
-      func spread(_ values: [Float]) throws -> Tensor { try Tensor(values, shape: values.count == 1 ? [1] : shape) }
-      numbers = try numbers * spread(normalization.standardDeviation) + spread(normalization.mean)
+      numbers =
+        try numbers * Self.spread(normalization.standardDeviation, shape) + Self.spread(normalization.mean, shape)
     }
     guard isPicture else { return numbers }
     let bytes = try (numbers * 255).rounded().clamped(from: 0, to: 255).to(.uint8)
