@@ -19,11 +19,16 @@ public final class StudyStore: Sendable {
     case finished
   }
 
-  /// Opens the study in a file, or makes an empty one.
+  /// Opens the study in a file, or makes an empty one. Processes open it one after the other, so that none sees half of what
+  /// another is making.
   ///
-  /// - Throws: `SearchError` when it cannot be opened, is no study, or is of a newer program.
+  /// - Throws: `SearchError` when it cannot be opened, is no study, or is of a newer program; `FileError` when nothing can be
+  ///   written beside it.
   public init(path: String) throws {
     self.path = path
+    let lock = FilePath.joined(FilePath.folder(of: path), ".\(FilePath.name(of: path)).lock")
+    let turn = try FileLock.take(lock, waits: true)
+    defer { withExtendedLifetime(turn) {} }
     queue = try Self.mapping(path) {
       var configuration = Configuration()
       configuration.journalMode = .wal

@@ -181,6 +181,23 @@ struct StudyStoreTests {
     }
   }
 
+  @Test("A study that is not there yet is made once, however many open it at the same time")
+  func manyAtTheBeginning() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("distill-study-\(UUID().uuidString)")
+      .path
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    for number in 1...20 {
+      DispatchQueue.concurrentPerform(iterations: 4) { _ in
+        do { #expect(try StudyStore(path: "\(folder)/\(number).sqlite").wantedTrials() == nil) } catch {
+          Issue.record(error)
+        }
+      }
+    }
+    let left = try FileManager.default.contentsOfDirectory(atPath: folder)
+    #expect(left.allSatisfy { !$0.hasSuffix(".lock") }, "\(left)")
+  }
+
   @Test("What is no study is refused in one sentence")
   func damaged() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("distill-study-\(UUID().uuidString)")

@@ -84,19 +84,15 @@ public struct Tuning: Sendable {
   ///   data, models and files.
   public func run() throws -> TuneData {
     let sharing = try SharedTrainings(folder: folder, runs: runFolders())
-    // One process makes the tables.
-    var turn: FileLock? = try sharing.turn("study", observer)
     let store = try StudyStore(path: database)
     try store.begin(definition)
     if let wantedTrials { try store.want(trials: wantedTrials) }
     try AtomicFile.write(Data(definition.recipe.utf8), to: "\(folder)/recipe.yaml")
-    withExtendedLifetime(turn) {}
-    turn = nil
     let deadline = timeout.map { Date().addingTimeInterval($0) }
     let runner = TrialRunner(
       definition, folder: folder, sharing: sharing, deadline: deadline, observer: observer)
     let isTimeUp = try work(store, runner, until: deadline)
-    turn = try sharing.turn("report", observer)
+    let turn = try sharing.turn("report", observer)
     defer { withExtendedLifetime(turn) {} }
     return try conclude(store, runner, isTimeUp: isTimeUp)
   }

@@ -1,5 +1,4 @@
 import Foundation
-import Torch
 
 /// A lock on a file of its own, which lets go when it is released or the process ends, however it ends.
 package final class FileLock: Sendable {
