@@ -30,6 +30,25 @@ struct LabelledTextRunTests {
     {cosine_hidden_states: {layers: {map: last 1, student: "bert.encoder.layer.{}", teacher: "bert.encoder.layer.{}"}}}]
     """
 
+  @Test("Classes are called balanced where the largest has no more than twice the examples of the smallest")
+  func balance() throws {
+    try withTexts { folder in
+      func balance(_ nature: Int, _ software: Int) throws -> String? {
+        let rows = Array(repeating: "fish,nature", count: nature) + Array(repeating: "disk,software", count: software)
+        try RunRecipe.write("text,label\n" + rows.joined(separator: "\n") + "\n", to: "\(folder)/texts/train.csv")
+        let recipe = try configuration(LabelledTextSample.recipe("validation: 0"), in: folder)
+        return Preflight.of(recipe, folder: "\(folder)/run").findings.first { $0.text.contains("classes are") }?.text
+      }
+      let said = try [balance(16, 8), balance(16, 7), balance(16, 1)]
+      #expect(
+        said == [
+          "classes are balanced: 8 to 16 examples of each to train on",
+          "classes are of unlike sizes: 7 to 16 examples of each to train on",
+          "the classes are far from balanced: from 1 to 16 examples. Accuracy hides the small ones",
+        ])
+    }
+  }
+
   @Test("A network of windows learns from a transformer that the run trains, and its folder can read texts")
   func windows() throws {
     try withTexts { folder in

@@ -235,7 +235,8 @@ final class PreflightCheck {
         "data",
         "the classes are far from balanced: from \(smallest) to \(largest) examples. Accuracy hides the small ones")
     } else {
-      good("data", "classes are balanced: \(smallest) to \(largest) examples of each to train on")
+      let judgement = smallest * 2 >= largest ? "classes are balanced" : "classes are of unlike sizes"
+      good("data", "\(judgement): \(smallest) to \(largest) examples of each to train on")
     }
   }
 

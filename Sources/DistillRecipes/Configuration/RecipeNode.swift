@@ -131,7 +131,11 @@ extension RecipeNode {
   }
 
   /// Whole numbers, with underscores between digits allowed.
-  var isWholeNumber: Bool { plain?.wholeMatch(of: /[-+]?[0-9][0-9_]*/) != nil }
+  var isWholeNumber: Bool {
+    guard let plain = plain?.utf8 else { return false }
+    let digits = plain.first.map(Self.isSign) ?? false ? plain.dropFirst() : plain[...]
+    return digits.first.map(Self.isDigit) ?? false && digits.allSatisfy { Self.isDigit($0) || $0 == UInt8(ascii: "_") }
+  }
 
   /// Nil too for whole numbers beyond 64 bits.
   var intValue: Int? {
@@ -141,10 +145,17 @@ extension RecipeNode {
 
   /// A finite number, also in forms such as `1e-3` that YAML 1.1 takes for a text.
   var numberValue: Double? {
-    guard let plain, plain.wholeMatch(of: /[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?/) != nil
+    // Asked of every text, so that the pattern, which takes its time, is left to the few with underscores. Without these
+    // Swift reads the same, and beyond it only names (nan) and hexadecimal digits, which have other letters.
+    guard let plain, plain.utf8.allSatisfy({ Self.isDigit($0) || Self.isSign($0) || "._eE".utf8.contains($0) }),
+      !plain.contains("_")
+        || plain.wholeMatch(of: /[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?/) != nil
     else { return nil }
     return Double(plain.replacing("_", with: "")).flatMap { $0.isFinite ? $0 : nil }
   }
+
+  private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+  private static func isSign(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "+") || byte == UInt8(ascii: "-") }
 
   subscript(key: String) -> RecipeNode? { entries?.first { $0.key == key }?.value }
 
