@@ -42,6 +42,9 @@ enum Main {
       code = Failure.report(error)
     }
     do { try StandardOutput.check() } catch { code = Failure.report(error) }
-    exit(code)
+    // All is written. What exit() would do beyond that is to take libtorch's tables apart, which takes longer than many a
+    // command, and does not wait for threads that still look at them.
+    fflush(nil)
+    _exit(code)
   }
 }
