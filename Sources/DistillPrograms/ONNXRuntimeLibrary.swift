@@ -50,6 +50,25 @@ public enum ONNXRuntimeLibrary {
   /// A message of the library, which is freed.
   static func text(of message: UnsafeMutablePointer<CChar>?) -> String {
     defer { free(message) }
-    return message.map { String(cString: $0).split(separator: "\n").joined(separator: " ") } ?? "without a reason"
+    return message.map { plain(String(cString: $0).split(separator: "\n").joined(separator: " ")) }
+      ?? "without a reason"
+  }
+
+  /// A message without what the library says of itself before it: `Load model from FILE failed:`, the place in its source
+  /// that found the fault, and that function's name and parameters.
+  static func plain(_ message: String) -> String {
+    var text = message[...]
+    if text.hasPrefix("Load model from "), let known = text.range(of: " failed:") { text = text[known.upperBound...] }
+    if let place = text.prefixMatch(of: #//\S+\.(cc|cpp|h):\d+ /#)?.range.upperBound,
+      let parameters = text[place...].firstIndex(of: "(")
+    {
+      var depth = 0
+      let end = text[parameters...].firstIndex { character in
+        depth += character == "(" ? 1 : character == ")" ? -1 : 0
+        return depth == 0
+      }
+      if let end { text = text[text.index(after: end)...] }
+    }
+    return text.trimmingCharacters(in: .whitespaces)
   }
 }

@@ -129,6 +129,19 @@ struct CheckTests {
     }
   }
 
+  @Test("How a teacher is asked is told of one that can be asked")
+  func missingTeacher() throws {
+    try Sample.withTeacher { folder in
+      for (name, isThere) in [("teacher", true), ("nowhere", false)] {
+        // Often enough that asking it once is worth its memory.
+        let arguments = ["check", "--json", "training.epochs=10", "teacher.weights=\(name)"]
+        let found = try findings(try Command.run(arguments, in: folder)).filter { $0.subject == "teacher" }
+        #expect(found.contains { $0.mark == "problem" } == !isThere, "\(found)")
+        #expect(found.contains { $0.text.contains("asked once") } == isThere, "\(found)")
+      }
+    }
+  }
+
   @Test("A teacher that is still to be trained is timed all the same")
   func untrained() throws {
     try withFolder { folder in

@@ -1,11 +1,12 @@
 import DistillExport
 import DistillModels
-import DistillPrograms
 import Foundation
 import TestSupport
 import Testing
 import Torch
 import TorchNN
+
+@testable import DistillPrograms
 
 /// ONNX models as layers.
 @Suite(.enabled(if: ONNXRuntimeForTests.isThere, PythonEnvironment.onnx.missing)) struct ONNXProgramTests {
@@ -122,6 +123,25 @@ import TorchNN
           #expect(error.description.count < 700, "\(error)")
         }
       }
+    }
+  }
+
+  /// What ONNX Runtime says of itself is left out, and what a person can do something about stays.
+  @Test func tellsWhyAVersionIsNotRead() throws {
+    let whole = try Data(contentsOf: URL(filePath: "\(Self.folder)/linear.onnx"))
+    // The field of the file's version is the first one: a key, and a number below 128.
+    #expect(whole[0] == 0x08 && whole[1] < 0x80)
+    try withTemporaryFolder { folder in
+      let path = "\(folder)/later.onnx"
+      try (Data([0x08, 99]) + whole.dropFirst(2)).write(to: URL(filePath: path))
+      let error = try #require(throws: ProgramError.self) { _ = try ForeignProgram(path) }
+      #expect(error.description.contains("it cannot be loaded: Unsupported model IR version: 99, max supported"))
+    }
+    let said =
+      "Load model from a b.onnx failed:/x/graph/utils.h:46 void f(const map<int(int)>&, bool) Opset 99 (new) is not read."
+    #expect(ONNXRuntimeLibrary.plain(said) == "Opset 99 (new) is not read.")
+    for other in ["", "Load model from x", "/x/a.cc:4 void f(", "Fatal error: acme:Reshape(-1) is not registered"] {
+      #expect(ONNXRuntimeLibrary.plain(other) == other)
     }
   }
 
