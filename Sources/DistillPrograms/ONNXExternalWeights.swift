@@ -49,7 +49,7 @@ struct ONNXExternalWeights {
     }
     guard sizes.count < Self.mostFiles else { throw fail("its weights are in more than \(Self.mostFiles) files") }
     let file = file(location)
-    guard let folder = Self.real(FilePath.folder(of: path)), let place = Self.real(file) else {
+    guard let folder = RegularFile.place(of: FilePath.folder(of: path)), let place = RegularFile.place(of: file) else {
       throw fail("\(name) is missing: fetch all files of the model")
     }
     guard place.hasPrefix(FilePath.joined(folder, "")) || Self.isInCache(place, of: folder) else {
@@ -68,12 +68,5 @@ struct ONNXExternalWeights {
     let parts = folder.split(separator: "/")
     guard let snapshots = parts.lastIndex(of: "snapshots") else { return false }
     return FilePath.folder(of: place) == "/" + (parts[..<snapshots] + ["blobs"]).joined(separator: "/")
-  }
-
-  /// Where a path leads once all links are followed.
-  private static func real(_ path: String) -> String? {
-    guard let found = realpath(path, nil) else { return nil }
-    defer { free(found) }
-    return String(cString: found)
   }
 }

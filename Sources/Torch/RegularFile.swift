@@ -17,6 +17,13 @@ package enum RegularFile {
     var isFolder: ObjCBool = false
     return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
   }
+
+  /// Where a path leads once all links are followed; nil where nothing is.
+  package static func place(of path: String) -> String? {
+    guard let found = realpath(path, nil) else { return nil }
+    defer { free(found) }
+    return String(cString: found)
+  }
 }
 
 /// Links that lead nowhere: the system says of them both that they are there and that they are not.

@@ -93,9 +93,9 @@ struct PictureList {
   private init(byFolderIn folder: String, classNames given: [String]?) throws {
     let entries = try Self.entries(of: folder)
     let found = entries.filter { RegularFile.isFolder("\(folder)/\($0)") }
-    let here = Self.real(folder)
+    let here = RegularFile.place(of: folder) ?? folder
     for name in found where Self.isLink("\(folder)/\(name)") {
-      let target = Self.real("\(folder)/\(name)")
+      let target = RegularFile.place(of: "\(folder)/\(name)") ?? "\(folder)/\(name)"
       guard here != target, !here.hasPrefix(target.hasSuffix("/") ? target : target + "/") else {
         throw DataError(file: "\(folder)/\(name)", "is a link to a folder that it lies in", remedy: "Take it out")
       }
@@ -182,13 +182,6 @@ struct PictureList {
   private static func isLink(_ path: String) -> Bool {
     var status = stat()
     return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
-  }
-
-  /// Where a path leads once all links are followed.
-  private static func real(_ path: String) -> String {
-    guard let found = realpath(path, nil) else { return path }
-    defer { free(found) }
-    return String(cString: found)
   }
 
   /// The names in a folder, sorted, without hidden ones.

@@ -96,7 +96,7 @@ struct ShardIndex {
   /// Throws where a link leads to another folder.
   private func checkPlace(of file: String) throws {
     let folder = FilePath.folder(of: path)
-    guard let here = Self.real(folder), let there = Self.real(file) else {
+    guard let here = RegularFile.place(of: folder), let there = RegularFile.place(of: file) else {
       throw CheckpointError(
         path: path, problem: "the file \(file) that it names is missing: fetch all files of the model")
     }
@@ -110,12 +110,5 @@ struct ShardIndex {
           "the file \(file) that it names is a link to \(there), out of its folder, and not followed: put the file "
           + "itself there")
     }
-  }
-
-  /// Where a path leads once all links are followed.
-  private static func real(_ path: String) -> String? {
-    guard let found = realpath(path, nil) else { return nil }
-    defer { free(found) }
-    return String(cString: found)
   }
 }
