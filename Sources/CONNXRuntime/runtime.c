@@ -1,5 +1,5 @@
 #include "CONNXRuntime.h"
-#include "fork.h"
+#include "internal.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -71,7 +71,7 @@ struct onnx_session {
   handle session;
 };
 
-static int fail(char **error, const char *message) {
+int onnx_fail(char **error, const char *message) {
   if (error) *error = strdup(message && *message ? message : "without a reason");
   return 1;
 }
@@ -79,7 +79,7 @@ static int fail(char **error, const char *message) {
 /// Turns a failure of ONNX Runtime into a message.
 static int check(status *failure, char **error) {
   if (!failure) return 0;
-  fail(error, ((const char *(*)(const status *))table[GET_ERROR_MESSAGE])(failure));
+  onnx_fail(error, ((const char *(*)(const status *))table[GET_ERROR_MESSAGE])(failure));
   RELEASE(RELEASE_STATUS)(failure);
   return 1;
 }
@@ -97,13 +97,13 @@ const char *onnx_runtime_version(void) {
 static int take(handle opened, char **error) {
   const base *(*entry)(void) = (const base *(*)(void))dlsym(opened, "OrtGetApiBase");
   const base *found = entry ? entry() : NULL;
-  if (!found) return fail(error, "it has no OrtGetApiBase: it is another library");
+  if (!found) return onnx_fail(error, "it has no OrtGetApiBase: it is another library");
   const function *functions = found->get_api(table_version);
   if (!functions) {
     const char *version = found->get_version();
     char message[200];
     snprintf(message, sizeof message, "it is version %.100s, and 1.16 or newer is needed", version ? version : "unknown");
-    return fail(error, message);
+    return onnx_fail(error, message);
   }
   table = functions;
   handle made = NULL;
@@ -119,7 +119,7 @@ static int take(handle opened, char **error) {
 static int open_runtime(const char *library, char **error) {
   if (environment) return 0;
   handle opened = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-  if (!opened) return fail(error, dlerror());
+  if (!opened) return onnx_fail(error, dlerror());
   if (!take(opened, error)) return 0;
   dlclose(opened);
   return 1;
@@ -159,7 +159,7 @@ static int make_session(const char *path, handle options, int32_t threads, handl
 
 int onnx_session_open(const char *path, int32_t threads, onnx_session **out, char **error) {
   *out = NULL;
-  if (!is_open()) return fail(error, "ONNX Runtime was not opened");
+  if (!is_open()) return onnx_fail(error, "ONNX Runtime was not opened");
   handle options = NULL, session = NULL;
   if (check(CALL(CREATE_SESSION_OPTIONS, handle *)(&options), error)) return 1;
   const int failed = make_session(path, options, threads, &session, error);
@@ -168,7 +168,7 @@ int onnx_session_open(const char *path, int32_t threads, onnx_session **out, cha
   *out = malloc(sizeof **out);
   if (!*out) {
     RELEASE(RELEASE_SESSION)(session);
-    return fail(error, "out of memory");
+    return onnx_fail(error, "out of memory");
   }
   (*out)->session = session;
   return 0;
@@ -193,7 +193,7 @@ static int describe(handle info, int32_t *type, int32_t *dimensions, int64_t *si
   if (check(CALL(GET_TENSOR_ELEMENT_TYPE, handle, int *)(info, &element), error) ||
       check(CALL(GET_DIMENSIONS_COUNT, handle, size_t *)(info, &count), error))
     return 1;
-  if (count > ONNX_MAX_DIMENSIONS) return fail(error, "a tensor has too many dimensions");
+  if (count > ONNX_MAX_DIMENSIONS) return onnx_fail(error, "a tensor has too many dimensions");
   *type = element;
   *dimensions = (int32_t)count;
   return check(CALL(GET_DIMENSIONS, handle, int64_t *, size_t)(info, sizes, count), error);
@@ -215,7 +215,7 @@ int onnx_session_port(onnx_session *session, bool inputs, size_t index, onnx_por
   if (failed) return 1;
   out->name = strdup(name ? name : "");
   failed = check(CALL(ALLOCATOR_FREE, handle, void *)(allocator, name), error);
-  if (!failed && !out->name) failed = fail(error, "out of memory");
+  if (!failed && !out->name) failed = onnx_fail(error, "out of memory");
   if (!failed) return 0;
   free(out->name);
   out->name = NULL;
@@ -224,9 +224,9 @@ int onnx_session_port(onnx_session *session, bool inputs, size_t index, onnx_por
 
 static int read_result(handle value, onnx_result *out, char **error) {
   int is_tensor = 0;
-  if (!value) return fail(error, "the output is missing");
+  if (!value) return onnx_fail(error, "the output is missing");
   if (check(CALL(IS_TENSOR, handle, int *)(value, &is_tensor), error)) return 1;
-  if (!is_tensor) return fail(error, "the output is no tensor");
+  if (!is_tensor) return onnx_fail(error, "the output is no tensor");
   handle info = NULL;
   if (check(CALL(GET_TENSOR_TYPE_AND_SHAPE, handle, handle *)(value, &info), error)) return 1;
   const int failed = describe(info, &out->type, &out->dimensions, out->sizes, error);

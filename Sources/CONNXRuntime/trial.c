@@ -2,16 +2,11 @@
 // harm, and what it does not stand would end this process.
 #define _GNU_SOURCE
 #include "CONNXRuntime.h"
-#include "fork.h"
+#include "internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int fail(char **error, const char *message) {
-  if (error) *error = strdup(message);
-  return 1;
-}
 
 #ifdef __linux__
 #include <errno.h>
@@ -87,7 +82,7 @@ int onnx_try(
   const char *path, int32_t threads, const onnx_batch *batch, uint64_t most_bytes, uint32_t seconds, char **error) {
   char text[4096];
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC)) return fail(error, "it cannot be tried in a process of its own: no pipe");
+  if (pipe2(ends, O_CLOEXEC)) return onnx_fail(error, "it cannot be tried in a process of its own: no pipe");
   const pid_t child = onnx_fork();
   if (child == 0) work(ends[1], path, threads, batch, most_bytes, seconds);
   const int code = errno;
@@ -95,16 +90,16 @@ int onnx_try(
   if (child < 0) {
     snprintf(text, sizeof text, "it cannot be tried in a process of its own: %s", strerror(code));
     close(ends[0]);
-    return fail(error, text);
+    return onnx_fail(error, text);
   }
   take(ends[0], text, sizeof text);
   close(ends[0]);
   int status = 0;
   while (waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return fail(error, "the process in which it was tried is lost");
+    if (errno != EINTR) return onnx_fail(error, "the process in which it was tried is lost");
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
-  if (!WIFSIGNALED(status)) return fail(error, *text ? text : "without a reason");
+  if (!WIFSIGNALED(status)) return onnx_fail(error, text);
   const int number = WTERMSIG(status);
   if (number == SIGALRM) {
     snprintf(text, sizeof text, "it takes more than %u seconds; DISTILL_ONNX_SECONDS allows more", seconds);
@@ -114,12 +109,12 @@ int onnx_try(
     snprintf(
       text, sizeof text, "ONNX Runtime does not stand it (%s): the file is damaged, or means harm", strsignal(number));
   }
-  return fail(error, text);
+  return onnx_fail(error, text);
 }
 #else
 int onnx_try(
   const char *path, int32_t threads, const onnx_batch *batch, uint64_t most_bytes, uint32_t seconds, char **error) {
-  (void)path, (void)threads, (void)batch, (void)most_bytes, (void)seconds, (void)error, (void)fail;
+  (void)path, (void)threads, (void)batch, (void)most_bytes, (void)seconds, (void)error;
   return 0;
 }
 #endif
