@@ -105,11 +105,8 @@ extension RuntimeCheck {
         let (output, seconds) = try timed(model, pair.0.here)
         let expected = try output.floats()
         guard answer.shapes[number] == output.shape,
-          let data = FileManager.default.contents(atPath: pair.1.outputs), data.count == expected.count * 4
+          let given = Self.numbers(in: pair.1.outputs), given.count == expected.count
         else { throw Unverified.refused("it gives \(answer.shapes[number]), not \(output.shape)") }
-        let given = data.withUnsafeBytes { bytes in
-          (0..<expected.count).map { bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
-        }
         // What is not finite is as far apart as can be.
         let difference = zip(given, expected).reduce(0.0) { most, numbers in
           let apart = abs(Double(numbers.0) - Double(numbers.1))
@@ -136,6 +133,14 @@ extension RuntimeCheck {
       throw Unverified.noRuntime("there is no \(python)")
     }
     return try answer(of: outcome)
+  }
+
+  /// The float32 numbers that a program wrote to a file; nil where it wrote something else.
+  static func numbers(in file: String) -> [Float]? {
+    guard let data = FileManager.default.contents(atPath: file), data.count % 4 == 0 else { return nil }
+    return data.withUnsafeBytes { bytes in
+      (0..<bytes.count / 4).map { bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
+    }
   }
 
   /// What a program printed.

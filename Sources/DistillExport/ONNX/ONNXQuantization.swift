@@ -96,7 +96,7 @@ struct ONNXQuantization {
   /// Writes the graph anew, with what is quantized.
   mutating func write() throws {
     let nodes = builder.takeNodes()
-    let products = Dictionary(plan.products.map { ($0.node, $0) }) { first, _ in first }
+    let products = plan.productsByNode
     let made = Set(nodes.flatMap(\.output))
     for name in plan.ranges.keys.sorted() where !made.contains(name) { try quantize(name) }
     for (place, node) in nodes.enumerated() {

@@ -33,6 +33,8 @@ struct QuantizationPlan {
   }
 
   private(set) var products: [Product] = []
+  /// By the places of their nodes.
+  var productsByNode: [Int: Product] { Dictionary(uniqueKeysWithValues: products.map { ($0.node, $0) }) }
   /// The places of nodes that look rows of a weight up.
   private(set) var lookups: [Int] = []
   /// The tensors that are quantized.
@@ -162,7 +164,7 @@ struct QuantizationPlan {
 
   /// From integers to what is made of them.
   private mutating func reachOn() {
-    let products = Dictionary(products.map { ($0.node, $0) }) { first, _ in first }
+    let products = productsByNode
     for (place, node) in nodes.enumerated() {
       guard let output = node.output.first, node.output.count == 1 else { continue }
       if products[place] != nil {
