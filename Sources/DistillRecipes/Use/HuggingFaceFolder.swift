@@ -44,9 +44,9 @@ public struct HuggingFaceFolder {
     try Checkpoint.write(
       theirs?.keys?.foreign(stored) ?? stored, metadata: ["format": "pt"], to: "\(path)/model.safetensors")
     var files: [String: Data] = [
-      "config.json": try Self.json(Self.configuration(of: source)),
+      "config.json": try Self.json(Self.configuration(of: source, theirs)),
       "model.py": Data(python.utf8),
-      "README.md": Data(Self.card(of: source).utf8),
+      "README.md": Data(Self.card(of: source, theirs).utf8),
     ]
     if let preprocessing = Self.preprocessing(of: source) {
       files["preprocessor_config.json"] = try Self.json(preprocessing)
@@ -78,7 +78,7 @@ public struct HuggingFaceFolder {
   // MARK: What is in the files
 
   /// What we say, which any of our commands reads again, and what their libraries ask for.
-  static func configuration(of source: ExportSource) throws -> [String: Any] {
+  private static func configuration(of source: ExportSource, _ theirs: TheirModel?) throws -> [String: Any] {
     let description = source.description
     let own = try JSONSerialization.jsonObject(with: ResultJSON.pretty(description)) as? [String: Any]
     var result = own ?? [:]
@@ -88,7 +88,7 @@ public struct HuggingFaceFolder {
     ) { first, _ in first }
     result["label2id"] = Dictionary(description.labels.enumerated().map { ($0.element, $0.offset) }) { first, _ in first
     }
-    return result.merging(TheirModel(source)?.configuration ?? [:]) { $1 }
+    return result.merging(theirs?.configuration ?? [:]) { $1 }
   }
 
   /// For their image processors; nil where the inputs are no pictures.
@@ -124,7 +124,7 @@ public struct HuggingFaceFolder {
   }
 
   /// The card of the model folder, or a short one, and how the folder is loaded.
-  static func card(of source: ExportSource) -> String {
+  private static func card(of source: ExportSource, _ theirs: TheirModel?) -> String {
     let shape = source.description.model.inputShape.map(String.init).joined(separator: ", ")
     let type = source.takesTokens ? "int64" : "float32"
     let old =
@@ -151,7 +151,7 @@ public struct HuggingFaceFolder {
       ```
 
       """
-    if let theirs = TheirModel(source) { loading += "\n\(theirs.loading)\n" }
+    if let theirs { loading += "\n\(theirs.loading)\n" }
     if source.isForPictures {
       loading +=
         "\nPictures are bytes divided by 255\(source.description.normalization == nil ? "" : ", normalized by `MEAN` and `STANDARD_DEVIATION`")"

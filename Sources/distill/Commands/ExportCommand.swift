@@ -162,7 +162,8 @@ struct ExportCommand: ParsableCommand {
           + "out, and prepare them as its config.json says")
     }
     let examples = try source.examples()
-    let float = try ONNXModel(of: source.model, like: examples, options: try options(for: source))
+    let options = try options(for: source)
+    let float = try ONNXModel(of: source.model, like: examples, options: options)
     let data = try quantization.quantize.map { _ in
       progress(.stage("reading the examples of the calibration"))
       return try quantization.data(for: source)
@@ -172,7 +173,7 @@ struct ExportCommand: ParsableCommand {
       try data.map { data in
         progress(.stage("calibrating"))
         return try ONNXModel(
-          of: source.model, like: examples, options: options(for: source),
+          of: source.model, like: examples, options: options,
           calibration: Calibration(
             examples: data.examples, method: method, reducesRange: quantization.reduceRange))
       } ?? float
