@@ -46,40 +46,41 @@ extension ExportSource {
   /// - Throws: `RunError` when it is not said where they are, or they are not for this model; what is wrong with their files.
   public func calibrationData(_ source: CalibrationData.Source, count: Int) throws -> CalibrationData {
     guard count >= 1 else { throw RunError("--calibration-examples is a number from 1 on, not \(count)") }
-    guard let name = source.name, DatasetCatalog.entry(name) == nil else {
-      if source.name == nil,
-        let lost = source.path != nil ? "--path" : source.labelColumn != nil ? "--label-column" : nil
-      {
+    guard let name = source.name else {
+      if let lost = source.path != nil ? "--path" : source.labelColumn != nil ? "--label-column" : nil {
         throw RunError("\(lost) is of a data set: name it with --calibrate, such as --calibrate folder")
       }
-      guard source.name != nil || named.recipe != nil else {
+      guard named.recipe != nil else {
         throw RunError(
           "\(path) does not lie in a run folder that says which data it was trained on, and to be quantized it has to see "
             + "examples: name \(takesTokens ? "a data set, a recipe, or a file with a text in each line" : "a data set, a recipe, or a folder of pictures") with --calibrate"
         )
       }
+      return try calibrationData(DataChoice(split: .train), count)
+    }
+    if DatasetCatalog.entry(name) != nil {
       return try calibrationData(
-        DataChoice(dataset: source.name, path: source.path, labelColumn: source.labelColumn, split: .train), count)
+        DataChoice(dataset: name, path: source.path, labelColumn: source.labelColumn, split: .train), count)
     }
     guard source.path == nil, source.labelColumn == nil else {
       throw RunError("--path and --label-column are of a data set, and \(name) is none of the catalog")
     }
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: name, isDirectory: &isFolder) else {
+    let isFolder = RegularFile.isFolder(name)
+    guard isFolder || FileManager.default.fileExists(atPath: name) else {
       throw RunError(
         "there is no data set and no file called \(name). --calibrate takes a recipe, a run folder, a folder of pictures, a "
           + "file with a text in each line, or one of \(DatasetCatalog.entries.map(\.name).joined(separator: ", "))")
     }
-    let recipe = isFolder.boolValue ? RunFolder(name).recipe : name
+    let recipe = isFolder ? RunFolder(name).recipe : name
     let isRecipe =
-      isFolder.boolValue
+      isFolder
       ? FileManager.default.fileExists(atPath: recipe) : ["yaml", "yml"].contains(FilePath.kind(of: name).lowercased())
     if isRecipe {
       var choice = DataChoice(split: .train)
       choice.recipe = recipe
       return try calibrationData(choice, count)
     }
-    if isFolder.boolValue { return try calibrationData(pictures: name, count) }
+    if isFolder { return try calibrationData(pictures: name, count) }
     return try calibrationData(texts: name, count)
   }
 
