@@ -37,6 +37,13 @@ package final class FileLock: Sendable {
   /// The file is deleted while the lock is still held, so that nothing is left behind.
   deinit {
     unlink(path)
+    Self.letGo(descriptor)
+  }
+
+  /// Closes a descriptor whose file is locked by it, and lets go of the lock, which a process that forked off in the meantime
+  /// would hold on to with its copy of the descriptor.
+  package static func letGo(_ descriptor: Int32) {
+    flock(descriptor, LOCK_UN)
     close(descriptor)
   }
 }

@@ -1,5 +1,6 @@
 import DistillRuntime
 import Foundation
+import TestSupport
 import Testing
 import Torch
 
@@ -30,6 +31,20 @@ struct RunFolderTests {
       #expect(error.description.contains("\(role).weights"))
       #expect(error.description.contains("lies in the run folder"))
       #expect(try RunRecipe.contents(of: run) == before)
+    }
+  }
+
+  @Test("A run folder is let go of though a process that forked off still has its lock open")
+  func forkedLock() throws {
+    try RunRecipe.withFolder { folder in
+      let run = RunFolder("\(folder)/run")
+      var lock: RunLock? = try run.lock()
+      let copies = copiesOfDescriptors(of: "\(folder)/run/.lock")
+      defer { for copy in copies { close(copy) } }
+      #expect(lock != nil && copies.count == 1)
+      #expect(throws: RunError.self) { try run.lock() }
+      lock = nil
+      lock = try run.lock()
     }
   }
 

@@ -204,5 +204,5 @@ public final class RunLock: Sendable {
     }
   }
 
-  deinit { close(descriptor) }
+  deinit { FileLock.letGo(descriptor) }
 }

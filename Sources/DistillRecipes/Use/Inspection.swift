@@ -224,7 +224,7 @@ public struct Inspection: Encodable, Sendable {
   private static func isInUse(_ folder: RunFolder) -> Bool {
     let descriptor = open("\(folder.path)/.lock", O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return false }
-    defer { close(descriptor) }
+    defer { FileLock.letGo(descriptor) }
     return flock(descriptor, LOCK_SH | LOCK_NB) != 0
   }
 
