@@ -1,10 +1,8 @@
 #ifndef ONNX_INTERNAL_H
 #define ONNX_INTERNAL_H
 
-#include <sys/types.h>
-
-/// As fork, at a moment when no thread holds the lock of this module, which nobody would give back in the new process.
-pid_t onnx_fork(void);
+/// The path of the library that was opened; null as long as none is.
+const char *onnx_runtime_library(void);
 
 /// Keeps a copy of what went wrong; one without words says so.
 ///

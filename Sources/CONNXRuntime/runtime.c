@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /// A failure; null is success.
 typedef struct status status;
@@ -62,6 +61,7 @@ static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 static const base *runtime = NULL;
 static const function *table = NULL;
 static handle environment = NULL;
+static const char *library_path = NULL;
 
 // A function of the table, with the types of its arguments.
 #define CALL(place, ...) ((status * (*)(__VA_ARGS__)) table[place])
@@ -116,33 +116,31 @@ static int take(handle opened, char **error) {
   return 0;
 }
 
+// Once it is open, nothing of the runtime changes any more, and it may be used without the lock.
+const char *onnx_runtime_library(void) {
+  pthread_mutex_lock(&guard);
+  const char *result = library_path;
+  pthread_mutex_unlock(&guard);
+  return result;
+}
+
 static int open_runtime(const char *library, char **error) {
   if (environment) return 0;
   handle opened = dlopen(library, RTLD_NOW | RTLD_LOCAL);
   if (!opened) return onnx_fail(error, dlerror());
-  if (!take(opened, error)) return 0;
-  dlclose(opened);
-  return 1;
+  char *kept = strdup(library);
+  if (kept ? take(opened, error) : onnx_fail(error, "out of memory")) {
+    free(kept);
+    dlclose(opened);
+    return 1;
+  }
+  library_path = kept;
+  return 0;
 }
 
 int onnx_open_runtime(const char *library, char **error) {
   pthread_mutex_lock(&guard);
   const int result = open_runtime(library, error);
-  pthread_mutex_unlock(&guard);
-  return result;
-}
-
-pid_t onnx_fork(void) {
-  pthread_mutex_lock(&guard);
-  const pid_t child = fork();
-  pthread_mutex_unlock(&guard);
-  return child;
-}
-
-/// Whether the runtime is open. Once it is, nothing of it changes any more, and it may be used without the lock.
-static bool is_open(void) {
-  pthread_mutex_lock(&guard);
-  const bool result = environment != NULL;
   pthread_mutex_unlock(&guard);
   return result;
 }
@@ -159,7 +157,7 @@ static int make_session(const char *path, handle options, int32_t threads, handl
 
 int onnx_session_open(const char *path, int32_t threads, onnx_session **out, char **error) {
   *out = NULL;
-  if (!is_open()) return onnx_fail(error, "ONNX Runtime was not opened");
+  if (!onnx_runtime_library()) return onnx_fail(error, "ONNX Runtime was not opened");
   handle options = NULL, session = NULL;
   if (check(CALL(CREATE_SESSION_OPTIONS, handle *)(&options), error)) return 1;
   const int failed = make_session(path, options, threads, &session, error);

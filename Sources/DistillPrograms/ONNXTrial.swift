@@ -15,16 +15,14 @@ struct ONNXTrial {
     self.seconds = max(1, seconds ?? named ?? 300)
   }
 
-  /// What this process has now, and what is free of the machine's memory; all there is where nobody says.
+  /// What is free of the machine's memory; all there is where nobody says.
   private var mostBytes: UInt64 {
     #if os(Linux)
     guard let facts = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8),
       let line = facts.split(separator: "\n").first(where: { $0.hasPrefix("MemAvailable:") }),
-      let free = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ UInt64($0) }),
-      let own = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8),
-      let pages = own.split(separator: " ").dropFirst(5).first.flatMap({ UInt64($0) })
+      let free = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ UInt64($0) })
     else { return .max }
-    return pages * UInt64(getpagesize()) + free << 10
+    return free << 10
     #else
     return .max
     #endif

@@ -148,6 +148,51 @@ struct ONNXRuntimeTests {
       onnx_session_close(session)
     }
   }
+
+  @Test("A model is tried while another thread is in the middle of ONNX Runtime")
+  func trialBesideOthers() async {
+    #if os(Linux)
+    await #expect(processExitsWith: .success) { try ONNXRuntimeTests.tryBesideOthers() }
+    #endif
+  }
+
+  fileprivate static func tryBesideOthers() throws {
+    try withTemporaryFolder { folder in
+      // The model "slow" is loaded until the file "inside" is gone; meanwhile no other can be.
+      let functions = """
+        #include <pthread.h>
+        #include <stdio.h>
+        #include <string.h>
+        #include <unistd.h>
+        static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+        static void *load(void *environment, const char *path, void *options, void **out) {
+          pthread_mutex_lock(&guard);
+          if (!strcmp(path, "slow")) {
+            fclose(fopen("\(folder)/inside", "w"));
+            while (!access("\(folder)/inside", F_OK)) usleep(1000);
+          }
+          pthread_mutex_unlock(&guard);
+          *out = table;
+          return 0;
+        }
+        """
+      let source = ONNXRuntimeTests.runtime(functions, [7: "load"])
+      guard let session = try ONNXRuntimeTests.session(of: source, in: folder) else { return }
+      onnx_session_close(session)
+      let slow = Thread {
+        var session: OpaquePointer?
+        ONNXRuntimeTests.expectMessage(
+          ONNXRuntimeTests.failure { onnx_session_open("slow", 1, &session, $0) }, nil)
+      }
+      slow.start()
+      let inside = "\(folder)/inside"
+      while !FileManager.default.fileExists(atPath: inside) { usleep(1000) }
+      ONNXRuntimeTests.expectMessage(
+        ONNXRuntimeTests.failure { ONNXTrial(seconds: 10).run("x.onnx", threads: 1, nil, $0) }, nil)
+      try FileManager.default.removeItem(atPath: inside)
+      while !slow.isFinished { usleep(1000) }
+    }
+  }
 }
 
 /// Models that ONNX Runtime does not stand, or that never end.

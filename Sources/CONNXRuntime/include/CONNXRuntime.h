@@ -66,7 +66,8 @@ typedef struct {
 } onnx_batch;
 
 /// Loads a model in a process of its own, and asks it where there is a batch, to see whether ONNX Runtime stands it. The
-/// process may have so many bytes of data and take so many seconds. Only on Linux; elsewhere nothing is tried.
+/// process is this program started anew, which may have so many bytes of data and take so many seconds. Only on Linux, and in
+/// a program that has this in its own file; elsewhere nothing is tried.
 int onnx_try(
   const char *path, int32_t threads, const onnx_batch *batch, uint64_t most_bytes, uint32_t seconds, char **error);
 
