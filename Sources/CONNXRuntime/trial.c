@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __linux__
+// The constructor below is given the arguments of the program by glibc.
+#if defined(__linux__) && defined(__GLIBC__)
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>

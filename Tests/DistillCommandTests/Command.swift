@@ -41,7 +41,7 @@ enum Command {
   /// - Parameter wrapper: a command that runs it, such as `setpriv` and its options
   static func run(
     _ arguments: [String], in folder: String, environment: [String: String] = [:], through wrapper: [String] = [],
-    limit seconds: Double = 120
+    limit seconds: Double = 300
   ) throws -> Outcome {
     let running = try Running(arguments, in: folder, environment: environment, through: wrapper)
     return try running.wait(limit: seconds)
@@ -93,7 +93,7 @@ enum Command {
     func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 
     /// Waits until it has said something on stderr, or has ended.
-    func waitUntilItSays(_ text: String, limit seconds: Double = 60) {
+    func waitUntilItSays(_ text: String, limit seconds: Double = 180) {
       let deadline = Date().addingTimeInterval(seconds)
       while isRunning, Date() < deadline {
         if (try? String(contentsOf: outputs.err, encoding: .utf8))?.contains(text) ?? false { return }
@@ -102,7 +102,7 @@ enum Command {
     }
 
     /// Waits for its end; ends it when it takes too long, which fails the test.
-    func wait(limit seconds: Double = 120) throws -> Outcome {
+    func wait(limit seconds: Double = 300) throws -> Outcome {
       if ended.wait(timeout: .now() + seconds) == .timedOut {
         send(SIGKILL)
         ended.wait()

@@ -36,7 +36,7 @@ func expectSameWhenKilled(in folder: String, kills most: Int, pause: (Int) -> In
   var kills = 0
   var running = try Command.start(["run", "--output", "broken"], in: folder)
   while kills < most {
-    let deadline = Date().addingTimeInterval(60)
+    let deadline = Date().addingTimeInterval(180)
     while running.isRunning, !hasCheckpoint("\(folder)/broken"), Date() < deadline { usleep(5_000) }
     usleep(useconds_t(pause(kills)))
     guard running.isRunning else { break }

@@ -58,7 +58,7 @@ struct LabelCommandTests {
       #expect(try data("\(folder)/shared") == data("\(folder)/whole"))
 
       let killed = try Command.start(label + ["broken"], in: folder)
-      let deadline = Date().addingTimeInterval(60)
+      let deadline = Date().addingTimeInterval(180)
       var done = 0
       while done < 2, killed.isRunning, Date() < deadline {
         done = ((try? FileManager.default.contentsOfDirectory(atPath: "\(folder)/broken")) ?? [])

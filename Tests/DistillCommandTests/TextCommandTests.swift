@@ -31,7 +31,7 @@ struct TextCommandTests {
 
   /// Waits until a training of a stage, counted from 1, has saved something, and is not done.
   private func wait(for running: Command.Running, _ run: String, stage: Int) -> Bool {
-    let deadline = Date().addingTimeInterval(60)
+    let deadline = Date().addingTimeInterval(180)
     while running.isRunning, Date() < deadline {
       let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(run)/jobs")) ?? []
       let isThere = names.filter { $0.contains("-stage-\(stage)-") }.contains {

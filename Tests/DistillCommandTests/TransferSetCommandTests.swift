@@ -53,7 +53,7 @@ struct TransferSetCommandTests {
       try #require(whole.code == 0, "\(whole.everything)")
       var kills = 0
       var running = try Command.start(["run", "--output", "broken"], in: folder)
-      let deadline = Date().addingTimeInterval(60)
+      let deadline = Date().addingTimeInterval(180)
       while kills < 3, running.isRunning, Date() < deadline {
         let jobs = (try? FileManager.default.contentsOfDirectory(atPath: "\(folder)/broken/jobs")) ?? []
         let isAtWork = jobs.contains {

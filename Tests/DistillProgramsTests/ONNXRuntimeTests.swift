@@ -188,7 +188,7 @@ struct ONNXRuntimeTests {
       let inside = "\(folder)/inside"
       while !FileManager.default.fileExists(atPath: inside) { usleep(1000) }
       ONNXRuntimeTests.expectMessage(
-        ONNXRuntimeTests.failure { ONNXTrial(seconds: 10).run("x.onnx", threads: 1, nil, $0) }, nil)
+        ONNXRuntimeTests.failure { ONNXTrial(seconds: 60).run("x.onnx", threads: 1, nil, $0) }, nil)
       try FileManager.default.removeItem(atPath: inside)
       while !slow.isFinished { usleep(1000) }
     }

@@ -93,8 +93,8 @@ import TorchNN
   @Test func killedWorkIsGoneOnWith() throws {
     try withTemporaryFolder { folder in
       let place = "\(folder)/cache"
-      let victim = try Helper(["label", place, "60"])
-      let end = Date().addingTimeInterval(60)
+      let victim = try Helper(["label", place, "200"])
+      let end = Date().addingTimeInterval(180)
       while Self.shards(place).count < 3, Date() < end { usleep(5_000) }
       kill(victim.process.processIdentifier, SIGKILL)
       _ = victim.wait()
@@ -117,7 +117,7 @@ import TorchNN
     try withTemporaryFolder { folder in
       let place = "\(folder)/cache"
       let victim = try Helper(["label", place, "400"])
-      let end = Date().addingTimeInterval(60)
+      let end = Date().addingTimeInterval(180)
       while (try? CacheSample.files(place))?.contains(where: { $0.hasSuffix(".lock") && $0.hasPrefix(".shard") })
         != true,
         Date() < end
