@@ -102,11 +102,6 @@ static bool can_start_itself(void) {
   return getauxval(AT_PHDR) == (uintptr_t)&__ehdr_start + __ehdr_start.e_phoff;
 }
 
-static char *copy(char *to, const void *from, size_t bytes) {
-  if (bytes) memcpy(to, from, bytes);
-  return to + bytes;
-}
-
 /// Memory with the request, and its file.
 static request *make_request(
   const char *library, const char *path, const onnx_batch *batch, size_t *size, int *file) {
@@ -134,8 +129,8 @@ static request *make_request(
     made->bytes = bytes;
   }
   char *end = (char *)(made + 1);
-  for (int i = 0; i < 4; i++) end = copy(end, texts[i], strlen(texts[i]) + 1);
-  copy(end, batch ? batch->data : NULL, bytes);
+  for (int i = 0; i < 4; i++) end = stpcpy(end, texts[i]) + 1;
+  if (bytes) memcpy(end, batch->data, bytes);
   return made;
 }
 
