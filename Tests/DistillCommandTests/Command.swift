@@ -41,7 +41,7 @@ enum Command {
   /// - Parameter wrapper: a command that runs it, such as `setpriv` and its options
   static func run(
     _ arguments: [String], in folder: String, environment: [String: String] = [:], through wrapper: [String] = [],
-    limit seconds: Double = 300
+    limit seconds: Double = 120
   ) throws -> Outcome {
     let running = try Running(arguments, in: folder, environment: environment, through: wrapper)
     return try running.wait(limit: seconds)
@@ -92,17 +92,27 @@ enum Command {
 
     func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 
-    /// Waits until it has said something on stderr, or has ended.
-    func waitUntilItSays(_ text: String, limit seconds: Double = 180) {
-      let deadline = Date().addingTimeInterval(seconds)
+    /// Waits until something has come about, or it has ended, or it is late.
+    ///
+    /// - Parameter pause: microseconds from look to look
+    /// - Returns: whether it has come about
+    @discardableResult
+    func wait(every pause: useconds_t = 2_000, until hasComeAbout: () -> Bool) -> Bool {
+      let deadline = Date().addingTimeInterval(180)
       while isRunning, Date() < deadline {
-        if (try? String(contentsOf: outputs.err, encoding: .utf8))?.contains(text) ?? false { return }
-        usleep(1_000)
+        if hasComeAbout() { return true }
+        usleep(pause)
       }
+      return false
+    }
+
+    /// Waits until it has said something on stderr, or has ended.
+    func waitUntilItSays(_ text: String) {
+      wait { (try? String(contentsOf: outputs.err, encoding: .utf8))?.contains(text) ?? false }
     }
 
     /// Waits for its end; ends it when it takes too long, which fails the test.
-    func wait(limit seconds: Double = 300) throws -> Outcome {
+    func wait(limit seconds: Double = 120) throws -> Outcome {
       if ended.wait(timeout: .now() + seconds) == .timedOut {
         send(SIGKILL)
         ended.wait()

@@ -350,8 +350,7 @@ struct CompareTests {
       var running = try Command.start(command + ["--json", "-o", "broken"], in: folder)
       var kills = 0
       for signal in [SIGINT, SIGKILL] {
-        let deadline = Date().addingTimeInterval(180)
-        while running.isRunning, !hasCheckpoint("\(folder)/broken"), Date() < deadline { usleep(5_000) }
+        running.wait { hasCheckpoint("\(folder)/broken") }
         // The second time it is there from before.
         if signal == SIGKILL { usleep(500_000) }
         guard running.isRunning else { break }

@@ -17,7 +17,7 @@ struct HelpTests {
   func help(command: [String]) throws {
     try withFolder { folder in
       let outcome = try Command.run(
-        command + ["--help"], in: folder, environment: ["DISTILL_LIBTORCH": "/nowhere"], limit: 60)
+        command + ["--help"], in: folder, environment: ["DISTILL_LIBTORCH": "/nowhere"], limit: 20)
       #expect(outcome.code == 0)
       #expect(outcome.errors.isEmpty)
       #expect(outcome.output.contains("OVERVIEW"))
@@ -61,7 +61,7 @@ struct HelpTests {
     ] as [([String], String)])
   func misunderstanding(arguments: [String], word: String) throws {
     try withFolder { folder in
-      let outcome = try Command.run(arguments, in: folder, limit: 60)
+      let outcome = try Command.run(arguments, in: folder, limit: 20)
       #expect(outcome.code == 2)
       #expect(outcome.output.isEmpty)
       #expect(outcome.errors.contains(word), "\(outcome.errors)")
@@ -71,7 +71,7 @@ struct HelpTests {
   @Test("--version prints a version and ends with 0")
   func version() throws {
     try withFolder { folder in
-      let outcome = try Command.run(["--version"], in: folder, limit: 60)
+      let outcome = try Command.run(["--version"], in: folder, limit: 20)
       #expect(outcome.code == 0)
       #expect(outcome.output.contains("."))
     }
@@ -82,7 +82,7 @@ struct HelpTests {
     try withFolder { folder in
       try write(Sample.recipe, to: "\(folder)/recipe.yaml")
       let outcome = try Command.run(
-        ["run", "recipe.yaml"], in: folder, environment: ["DISTILL_LIBTORCH": "/nowhere"], limit: 60)
+        ["run", "recipe.yaml"], in: folder, environment: ["DISTILL_LIBTORCH": "/nowhere"], limit: 20)
       #expect(outcome.code == 1)
       #expect(outcome.errors.contains("/nowhere"))
     }

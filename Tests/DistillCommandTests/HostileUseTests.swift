@@ -130,7 +130,7 @@ struct HostileUseTests {
     try Sample.withTeacher { folder in
       try FileManager.default.createDirectory(atPath: "\(folder)/odd", withIntermediateDirectories: true)
       for name in ["pipe", "pipe.yaml", "odd/config.json"] { #expect(mkfifo("\(folder)/\(name)", 0o600) == 0) }
-      let outcome = try Command.run(arguments, in: folder, limit: 60)
+      let outcome = try Command.run(arguments, in: folder, limit: 20)
       #expect(outcome.code == 2)
       #expect(outcome.everything.contains("not a regular file"), "\(outcome.everything)")
     }
@@ -140,7 +140,7 @@ struct HostileUseTests {
   func replaced(arguments: [String]) throws {
     try withFolder { folder in
       #expect(mkfifo("\(folder)/pipe", 0o600) == 0)
-      let outcome = try Command.run(arguments, in: folder, limit: 60)
+      let outcome = try Command.run(arguments, in: folder, limit: 20)
       #expect(outcome.code == 2)
       #expect(outcome.errors.contains("pipe is not a regular file"), "\(outcome.errors)")
       var status = stat()

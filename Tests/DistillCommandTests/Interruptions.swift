@@ -23,6 +23,13 @@ func hasCheckpoint(_ run: String) -> Bool {
   return names.contains { $0.hasSuffix("checkpoint/state.safetensors") }
 }
 
+/// Whether a training, by its folder, has saved something and is not done.
+func isAtWork(_ job: String) -> Bool {
+  let files = FileManager.default
+  return files.fileExists(atPath: "\(job)/checkpoint/state.safetensors")
+    && !files.fileExists(atPath: "\(job)/result.json")
+}
+
 /// Does the recipe of a folder in `whole`, and in `broken` where it is killed in the middle of a training, a little further
 /// each time, and resumed. Numbers, students, events and test outputs of both must be the same.
 ///
@@ -36,8 +43,7 @@ func expectSameWhenKilled(in folder: String, kills most: Int, pause: (Int) -> In
   var kills = 0
   var running = try Command.start(["run", "--output", "broken"], in: folder)
   while kills < most {
-    let deadline = Date().addingTimeInterval(180)
-    while running.isRunning, !hasCheckpoint("\(folder)/broken"), Date() < deadline { usleep(5_000) }
+    running.wait { hasCheckpoint("\(folder)/broken") }
     usleep(useconds_t(pause(kills)))
     guard running.isRunning else { break }
     running.send(SIGKILL)

@@ -58,12 +58,9 @@ struct LabelCommandTests {
       #expect(try data("\(folder)/shared") == data("\(folder)/whole"))
 
       let killed = try Command.start(label + ["broken"], in: folder)
-      let deadline = Date().addingTimeInterval(180)
-      var done = 0
-      while done < 2, killed.isRunning, Date() < deadline {
-        done = ((try? FileManager.default.contentsOfDirectory(atPath: "\(folder)/broken")) ?? [])
-          .count { $0.hasPrefix("shard-") }
-        usleep(500)
+      killed.wait(every: 500) {
+        ((try? FileManager.default.contentsOfDirectory(atPath: "\(folder)/broken")) ?? [])
+          .count { $0.hasPrefix("shard-") } >= 2
       }
       killed.send(SIGKILL)
       _ = try killed.wait()

@@ -333,8 +333,7 @@ struct InterruptionTests {
       let whole = try Command.run(["run", "--output", "whole"], in: folder)
       try #require(whole.code == 0)
       let running = try Command.start(["run", "--output", "broken"], in: folder)
-      let deadline = Date().addingTimeInterval(180)
-      while running.isRunning, !hasCheckpoint("\(folder)/broken"), Date() < deadline { usleep(5_000) }
+      running.wait { hasCheckpoint("\(folder)/broken") }
       running.send(SIGINT)
       let outcome = try running.wait()
       #expect(outcome.code == 130, "\(outcome.everything)")

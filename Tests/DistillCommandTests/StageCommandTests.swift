@@ -44,14 +44,7 @@ struct StageCommandTests {
 
   /// Waits until a training of a stage is at work and has saved something.
   private func wait(for running: Command.Running, _ run: String, stage: Int) {
-    let deadline = Date().addingTimeInterval(180)
-    while running.isRunning, Date() < deadline {
-      let isThere = folders(run, stage: stage).contains {
-        exists("\($0)/checkpoint/state.safetensors") && !exists("\($0)/result.json")
-      }
-      if isThere { return }
-      usleep(2_000)
-    }
+    running.wait { folders(run, stage: stage).contains(where: isAtWork) }
   }
 
   /// Numbers, students, events and test outputs of two runs.

@@ -27,20 +27,12 @@ struct TextCommandTests {
     try write(Self.recipe, to: "\(folder)/recipe.yaml")
   }
 
-  private func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
-
   /// Waits until a training of a stage, counted from 1, has saved something, and is not done.
   private func wait(for running: Command.Running, _ run: String, stage: Int) -> Bool {
-    let deadline = Date().addingTimeInterval(180)
-    while running.isRunning, Date() < deadline {
+    running.wait {
       let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(run)/jobs")) ?? []
-      let isThere = names.filter { $0.contains("-stage-\(stage)-") }.contains {
-        exists("\(run)/jobs/\($0)/checkpoint/state.safetensors") && !exists("\(run)/jobs/\($0)/result.json")
-      }
-      if isThere { return true }
-      usleep(2_000)
+      return names.contains { $0.contains("-stage-\(stage)-") && isAtWork("\(run)/jobs/\($0)") }
     }
-    return false
   }
 
   @Test("Killed while the student learns on the teacher's text and on its own, a run gives the same student")

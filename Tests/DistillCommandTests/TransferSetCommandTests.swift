@@ -53,18 +53,12 @@ struct TransferSetCommandTests {
       try #require(whole.code == 0, "\(whole.everything)")
       var kills = 0
       var running = try Command.start(["run", "--output", "broken"], in: folder)
-      let deadline = Date().addingTimeInterval(180)
-      while kills < 3, running.isRunning, Date() < deadline {
-        let jobs = (try? FileManager.default.contentsOfDirectory(atPath: "\(folder)/broken/jobs")) ?? []
-        let isAtWork = jobs.contains {
-          let job = "\(folder)/broken/jobs/\($0)"
-          return FileManager.default.fileExists(atPath: "\(job)/checkpoint/state.safetensors")
-            && !FileManager.default.fileExists(atPath: "\(job)/result.json")
+      let jobs = "\(folder)/broken/jobs"
+      while kills < 3 {
+        let isThere = running.wait {
+          ((try? FileManager.default.contentsOfDirectory(atPath: jobs)) ?? []).contains { isAtWork("\(jobs)/\($0)") }
         }
-        guard isAtWork else {
-          usleep(2_000)
-          continue
-        }
+        guard isThere else { break }
         usleep(30_000)
         guard running.isRunning else { break }
         running.send(SIGKILL)
